@@ -1,0 +1,1 @@
+//! A writable filesystem over one immutable tree.

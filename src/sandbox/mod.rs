@@ -1,0 +1,96 @@
+//! One process, cut off: a specification becomes a process with its own namespaces, root, capabilities, seccomp filter.
+//!
+//! In: a `Spec` and a root filesystem. Out: a `Running`, then an `Exit`. A small single-threaded helper forks the processes,
+//! never the threaded engine. All `unsafe` is in `sys.rs`. Works as root and, through a user namespace, as an ordinary user.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Network;
+
+/// How a process ended. A failed command is a value, not an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// Exit status. 126: could not be executed, 127: not found.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+    /// Killed for memory by its cgroup.
+    OutOfMemory,
+}
+
+/// Ids a process runs with, container-relative.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A mount into the container, on top of its root and of /proc, /dev, /sys, resolv.conf, hosts, hostname.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mount {
+    /// A host path (a file or directory).
+    Bind {
+        /// On the host.
+        source: PathBuf,
+        /// In the container, absolute; created when missing.
+        target: String,
+        /// Whether writes are refused.
+        read_only: bool,
+    },
+    /// A fresh tmpfs.
+    Tmpfs {
+        /// In the container, absolute; created when missing.
+        target: String,
+        /// Bytes; 0 is no limit.
+        size: u64,
+        /// Permission bits.
+        mode: u16,
+    },
+}
+
+/// A container process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Arguments; `argv[0]` is looked up in the container's PATH.
+    pub argv: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Absolute; must exist.
+    pub cwd: String,
+    /// Who runs it.
+    pub identity: Identity,
+    /// Hostname of the container.
+    pub hostname: String,
+    /// Network.
+    pub network: Network,
+    /// Content of /etc/hosts, complete; bind-mounted, never written into the tree.
+    pub hosts: String,
+    /// Content of /etc/resolv.conf.
+    pub resolv_conf: String,
+    /// Further mounts, in order.
+    pub mounts: Vec<Mount>,
+    /// Whether a tty is allocated; then stdin, stdout and stderr are it.
+    pub tty: bool,
+    /// Whether the root filesystem is mounted read-only.
+    pub read_only: bool,
+    /// Whether capabilities and seccomp are lifted.
+    pub privileged: bool,
+    /// Whether a minimal init (pid 1) forwards signals and reaps; otherwise the process itself is pid 1.
+    pub init: bool,
+}
+
+/// What a container's root is.
+pub enum RootFilesystem {
+    /// A FUSE filesystem, mounted inside the container's own namespaces; the callback gets the /dev/fuse descriptor, before
+    /// anything looks into the mount, and starts serving it.
+    Fuse(Box<dyn FnOnce(OwnedFd) -> std::io::Result<()> + Send>),
+    /// A host directory.
+    Directory(PathBuf),
+}

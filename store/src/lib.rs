@@ -1,0 +1,32 @@
+//! Bytes and trees: immutable Merkle directories over deduplicated chunks. Knows nothing of FUSE, images, Dockerfiles.
+//!
+//! | module   | turns what into what                                        | effects |
+//! |----------|-------------------------------------------------------------|---------|
+//! | `error`  | every way a store call fails                                | none    |
+//! | `digest` | bytes -> `ChunkId`, `TreeId`, `ContentId`                   | none    |
+//! | `name`   | bytes -> `Name`, `GuestPath` (parsed once, then proof)      | none    |
+//! | `tree`   | entries <-> canonical bytes of directories and roots        | none    |
+//! | `store`  | the seam: ids -> bytes, records; batches in                 | none    |
+//! | `chunker`| content -> chunk boundaries, holes                          | none    |
+//! | `blob`   | a byte stream <-> `Content` (inline, chunk, list of chunks) | store   |
+//! | `directory` | a `TreeId` -> entries; entries -> a `TreeId`; rewriting  | store   |
+//! | `walk`   | a root -> every path in order                               | store   |
+//! | `diff`   | two roots -> what changed                                   | store   |
+//! | `edit`   | a root + grafts, removals -> a root                         | store   |
+//! | `memory` | a store in memory, the model of the other                   | memory  |
+//! | `rocks`  | a store in RocksDB, one directory, one writer               | disk    |
+//!
+//! A module uses only modules above it (`tests/layering.rs` of the root package). The format is drawn in `store/DESIGN.md`.
+//! Everything here is synchronous and free of `unsafe`.
+
+mod digest;
+mod error;
+mod name;
+mod store;
+mod tree;
+
+pub use digest::{ChunkId, ContentId, TreeId};
+pub use error::{StoreError, StoreResult};
+pub use name::{GuestPath, Name, NameError};
+pub use store::{Record, RecordKind, Store};
+pub use tree::{Content, Data, Device, Entry, Links, Meta, Node, Root, Time, TreeRef, Xattrs};
