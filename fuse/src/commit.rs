@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use silt_store::{GuestPath, Links, Meta};
 
 use crate::error::Reply;
@@ -56,10 +57,9 @@ impl Upper {
             frozen.insert(*ino, LowerDir::Frozen(FrozenDir::new(dir.lower.clone(), changes)));
         }
         let root = self.table.get(InodeNo::ROOT)?;
-        let unchanged = LowerDir::Frozen(FrozenDir::new(root.dir()?.lower.clone(), BTreeMap::new()));
         Ok(Tree {
             meta: root.meta.clone(),
-            root: frozen.remove(&InodeNo::ROOT).unwrap_or(unchanged),
+            root: frozen.remove(&InodeNo::ROOT).ok_or(Errno::EIO)?,
             links: self.freeze_links(linked)?,
             stats,
         })

@@ -4,8 +4,15 @@
 //! the upper covers names and metadata; a file's bytes have their own, so that reading does not stop the rest.
 //! `names`, `attributes`, `data` and `listing` hold the operations.
 
-use std::sync::Arc;
+mod attributes;
+mod data;
+mod listing;
+mod names;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use names::Special;
 use nix::errno::Errno;
 use parking_lot::{Mutex, MutexGuard};
 use silt_store::{Name, NameError, Store};
@@ -27,6 +34,8 @@ pub(crate) struct Fs {
     pub(crate) staging: Staging,
     base: Base,
     read_only: bool,
+    /// Set when nobody wants the result any more.
+    refused: AtomicBool,
     upper: Mutex<Upper>,
 }
 
@@ -58,6 +67,7 @@ impl Fs {
             staging,
             base,
             read_only: options.read_only,
+            refused: AtomicBool::new(false),
             upper: Mutex::new(upper),
         })
     }
@@ -66,10 +76,18 @@ impl Fs {
         self.upper.lock()
     }
 
+    /// Fails every further change: the session was dropped.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+    }
+
     /// The upper, to change it.
     pub(crate) fn upper_mut(&self) -> Reply<MutexGuard<'_, Upper>> {
         if self.read_only {
             return Err(Errno::EROFS);
+        }
+        if self.refused.load(Ordering::Acquire) {
+            return Err(Errno::ENOTCONN);
         }
         Ok(self.upper.lock())
     }
