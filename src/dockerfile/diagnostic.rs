@@ -24,7 +24,13 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Renders a message about `span` of `text`; without a span the message stands alone.
-pub fn render(source_name: &str, text: &str, span: Option<Span>, message: &str, hint: Option<&str>) -> String {
+pub fn render(
+    source_name: &str,
+    text: &str,
+    span: Option<Span>,
+    message: &str,
+    hint: Option<&str>,
+) -> String {
     let mut out = String::new();
     let mut gutter = String::new();
     match span {
@@ -76,7 +82,11 @@ fn excerpt(text: &str, span: Span) -> (String, String) {
 
 /// Control characters could rewrite the reader's terminal.
 fn visible(c: char) -> char {
-    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+    if c.is_control() && c != '\t' {
+        '\u{fffd}'
+    } else {
+        c
+    }
 }
 
 fn floor(text: &str, offset: usize) -> usize {
@@ -93,7 +103,12 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = (lower.chars().count() / 2).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -112,8 +127,20 @@ mod tests {
     fn carets_stand_below_the_span() {
         let text = "FROM a\n\tCOPY --form=x\r\n";
         let start = text.find("--form").unwrap();
-        let shown = render("Dockerfile", text, Some(Span { start, end: start + 6 }), "unknown flag", Some("x"));
-        assert_eq!(shown, "Dockerfile:2:7: unknown flag\n  |\n2 | \tCOPY --form=x\n  | \t     ^^^^^^\n  = hint: x\n");
+        let shown = render(
+            "Dockerfile",
+            text,
+            Some(Span {
+                start,
+                end: start + 6,
+            }),
+            "unknown flag",
+            Some("x"),
+        );
+        assert_eq!(
+            shown,
+            "Dockerfile:2:7: unknown flag\n  |\n2 | \tCOPY --form=x\n  | \t     ^^^^^^\n  = hint: x\n"
+        );
     }
 
     #[test]
@@ -130,7 +157,16 @@ mod tests {
     #[test]
     fn long_lines_are_cut_around_the_caret() {
         let text = "x".repeat(100_000);
-        let shown = render("f", &text, Some(Span { start: 50_000, end: 60_000 }), "m", None);
+        let shown = render(
+            "f",
+            &text,
+            Some(Span {
+                start: 50_000,
+                end: 60_000,
+            }),
+            "m",
+            None,
+        );
         assert!(shown.len() < 1000, "{}", shown.len());
     }
 
