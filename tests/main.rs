@@ -1,5 +1,3 @@
-//! Tests.
-mod sandbox;
 //! Whole-program tests, one binary. This is the table of contents.
 #![allow(
     clippy::unwrap_used,
@@ -8,3 +6,5 @@ mod sandbox;
 
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
+// A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
+mod sandbox;
