@@ -1,6 +1,7 @@
 //! What operations cost: on a mount of ours, or on a directory given as argument (tmpfs, ext4, overlayfs) to compare with.
 //!
-//! `cargo run --release -p silt-fuse --example measure -- [--threads N] [--tar FILE] [DIR]`; needs root.
+//! `cargo run --release -p silt-fuse --example measure -- [--threads N] [--tar FILE] [DIR | --chroot COMMAND --add DIR]`; needs root.
+//! With `--chroot` the tar (a root filesystem, and the added directory as /added) is the base, and the command is timed in it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::pedantic, reason = "a program for the terminal")]
 
@@ -74,10 +75,13 @@ fn remove(top: &Path) {
 fn main() {
     let mut args = std::env::args().skip(1);
     let (mut threads, mut tar, mut dir) = (2, "/var/cache/silt-build/bookworm.tar".to_owned(), None);
+    let (mut command, mut added) = (None, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--threads" => threads = args.next().unwrap().parse().unwrap(),
             "--tar" => tar = args.next().unwrap(),
+            "--chroot" => command = args.next(),
+            "--add" => added = args.next(),
             _ => dir = Some(PathBuf::from(arg)),
         }
     }
@@ -113,6 +117,22 @@ fn main() {
         println!("messages: {messages:?}\n{:?}", frozen.changes());
         frozen
     };
+    if let Some(command) = command {
+        let base = step(Base::Stored(root::scratch(&*store).unwrap()), &|top| {
+            assert!(Command::new("tar").args(["-xf", &tar, "-C"]).arg(top).status().unwrap().success());
+            if let Some(added) = &added {
+                assert!(Command::new("cp").arg("-a").arg(added).arg(top.join("added")).status().unwrap().success());
+            }
+        });
+        timed("seal", 1, || drop(base.seal().unwrap()));
+        let done = step(Base::Frozen(base), &|top| {
+            timed("command", 1, || {
+                let status = Command::new("chroot").arg(top).args(["/bin/sh", "-c", &command]).status().unwrap();
+                println!("{status}");
+            });
+        });
+        return timed("seal", 1, || drop(done.seal().unwrap()));
+    }
     step(Base::Stored(root::scratch(&*store).unwrap()), &operations);
     let frozen = step(Base::Stored(root::scratch(&*store).unwrap()), &|top| real(top, &tar));
     timed("seal", 1, || drop(frozen.seal().unwrap()));
