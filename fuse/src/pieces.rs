@@ -25,20 +25,28 @@ pub(crate) struct Pieces {
 
 #[derive(Debug)]
 enum Piece {
-    /// `len` bytes of immutable content from `offset` on.
-    Content {
-        content: Content,
-        offset: u64,
-        len: u64,
-    },
+    /// Boxed: a file that was written anew has one piece in memory, and there are many such files.
+    Shared(Box<Shared>),
     Memory(Block),
     Disk(Range),
 }
 
+/// `len` bytes of immutable content from `offset` on.
+#[derive(Debug)]
+struct Shared {
+    content: Content,
+    offset: u64,
+    len: u64,
+}
+
 impl Piece {
+    fn shared(content: Content, offset: u64, len: u64) -> Self {
+        Self::Shared(Box::new(Shared { content, offset, len }))
+    }
+
     fn len(&self) -> u64 {
         match self {
-            Self::Content { len, .. } => *len,
+            Self::Shared(shared) => shared.len,
             Self::Memory(block) => block.len(),
             Self::Disk(range) => range.len(),
         }
@@ -46,13 +54,9 @@ impl Piece {
 
     fn split_off(&mut self, at: u64) -> Self {
         match self {
-            Self::Content { content, offset, len } => {
-                let rest = Self::Content {
-                    content: content.clone(),
-                    offset: *offset + at,
-                    len: *len - at,
-                };
-                *len = at;
+            Self::Shared(shared) => {
+                let rest = Self::shared(shared.content.clone(), shared.offset + at, shared.len - at);
+                shared.len = at;
                 rest
             }
             Self::Memory(block) => Self::Memory(block.split_off(at)),
@@ -62,7 +66,7 @@ impl Piece {
 
     fn truncate(&mut self, to: u64) {
         match self {
-            Self::Content { len, .. } => *len = to,
+            Self::Shared(shared) => shared.len = to,
             Self::Memory(block) => block.truncate(to),
             Self::Disk(range) => range.truncate(to),
         }
@@ -70,7 +74,7 @@ impl Piece {
 
     fn read_at(&self, contents: &Contents, at: u64, buffer: &mut [u8]) -> Reply<()> {
         match self {
-            Self::Content { content, offset, .. } => content.read_exact_at(contents, offset + at, buffer),
+            Self::Shared(shared) => shared.content.read_exact_at(contents, shared.offset + at, buffer),
             Self::Memory(block) => {
                 let at = at as usize;
                 buffer.copy_from_slice(&block.bytes()[at..at + buffer.len()]);
@@ -90,14 +94,7 @@ impl Pieces {
             ..Self::default()
         };
         if len > 0 {
-            pieces.insert(
-                0,
-                Piece::Content {
-                    content,
-                    offset: 0,
-                    len,
-                },
-            );
+            pieces.insert(0, Piece::shared(content, 0, len));
         }
         pieces
     }
@@ -113,14 +110,11 @@ impl Pieces {
     /// The one content that these pieces are, unchanged from its first byte to its last.
     pub(crate) fn whole(&self) -> Option<&Content> {
         match self.map.first_key_value() {
-            Some((
-                0,
-                Piece::Content {
-                    content,
-                    offset: 0,
-                    len,
-                },
-            )) if *len == self.len && content.len() == self.len => Some(content),
+            Some((0, Piece::Shared(shared)))
+                if shared.offset == 0 && shared.len == self.len && shared.content.len() == self.len =>
+            {
+                Some(&shared.content)
+            }
             _ => None,
         }
     }
@@ -191,7 +185,7 @@ impl Pieces {
             return Ok(false);
         }
         match piece {
-            Piece::Content { .. } => return Ok(false),
+            Piece::Shared(_) => return Ok(false),
             Piece::Memory(block) => block.overwrite(at as usize, data),
             Piece::Disk(range) => range.overwrite(at, data).map_err(|error| io_errno(&error))?,
         }
@@ -212,7 +206,7 @@ impl Pieces {
             return Ok(false);
         }
         let grown = match piece {
-            Piece::Content { .. } => false,
+            Piece::Shared(_) => false,
             Piece::Memory(block) => {
                 let grown = staging.extend_block(held, block, data);
                 self.in_memory += if grown { more } else { 0 };
@@ -256,10 +250,15 @@ impl Pieces {
     pub(crate) fn share(&self, span: &Span<u64>) -> Vec<(u64, Content, u64, u64)> {
         let mut shared = Vec::new();
         for (start, piece) in self.overlapping(span) {
-            if let Piece::Content { content, offset, len } = piece {
+            if let Piece::Shared(piece) = piece {
                 let from = span.start.max(start);
-                let to = span.end.min(start + len);
-                shared.push((from, content.clone(), offset + (from - start), to - from));
+                let to = span.end.min(start + piece.len);
+                shared.push((
+                    from,
+                    piece.content.clone(),
+                    piece.offset + (from - start),
+                    to - from,
+                ));
             }
         }
         shared
@@ -268,7 +267,7 @@ impl Pieces {
     /// Puts `len` bytes of `content` at `start`.
     pub(crate) fn place(&mut self, start: u64, content: Content, offset: u64, len: u64) {
         self.carve(&(start..start + len));
-        self.insert(start, Piece::Content { content, offset, len });
+        self.insert(start, Piece::shared(content, offset, len));
         self.len = self.len.max(start + len);
     }
 
@@ -309,17 +308,17 @@ impl Pieces {
     pub(crate) fn next_data(&self, contents: &Contents, offset: u64) -> Reply<Option<Span<u64>>> {
         for (start, piece) in self.overlapping(&(offset..u64::MAX)) {
             let end = start + piece.len();
-            let Piece::Content {
-                content, offset: at, ..
-            } = piece
-            else {
+            let Piece::Shared(shared) = piece else {
                 return Ok(Some(start..end));
             };
-            let Some(data) = content.next_data(contents, at + offset.saturating_sub(start))? else {
+            let at = shared.offset;
+            let Some(data) = shared
+                .content
+                .next_data(contents, at + offset.saturating_sub(start))?
+            else {
                 continue;
             };
-            let data =
-                (start + data.start.saturating_sub(*at)).max(start)..(start + (data.end - at)).min(end);
+            let data = (start + data.start.saturating_sub(at)).max(start)..(start + (data.end - at)).min(end);
             if data.start < end && !data.is_empty() {
                 return Ok(Some(data));
             }
@@ -364,7 +363,10 @@ mod tests {
         let mut mask = vec![false; pieces.len() as usize];
         let mut offset = 0;
         while let Some(data) = pieces.next_data(contents, offset).unwrap() {
-            assert!(data.end > offset && data.end <= pieces.len(), "{data:?} after {offset}");
+            assert!(
+                data.end > offset && data.end <= pieces.len(),
+                "{data:?} after {offset}"
+            );
             mask[data.start as usize..data.end as usize].fill(true);
             offset = data.end;
         }

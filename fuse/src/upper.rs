@@ -193,9 +193,11 @@ impl Upper {
         Ok(())
     }
 
-    /// Takes the name away. The directory gets a new time.
-    pub(crate) fn link_out(&mut self, parent: InodeNo, name: &Name, time: Time) -> Reply<()> {
-        let whiteout = self.exists_below(parent, name)?;
+    /// Takes its name away from `ino`. The directory gets a new time.
+    pub(crate) fn link_out(&mut self, parent: InodeNo, name: &Name, ino: InodeNo, time: Time) -> Reply<()> {
+        let here = matches!(&self.table.get(ino)?.origin,
+            Origin::Below(place) if place.parent == parent && place.name == *name);
+        let whiteout = here || self.exists_below(parent, name)?;
         let directory = self.change(parent)?;
         directory.meta.mtime = time;
         directory.ctime = time;

@@ -80,20 +80,38 @@ impl Model {
 
     fn vacant(&self, path: &[u8]) -> Reply<()> {
         self.parent(path)?;
-        if self.names.contains_key(path) { Err(Errno::EEXIST) } else { Ok(()) }
+        if self.names.contains_key(path) {
+            Err(Errno::EEXIST)
+        } else {
+            Ok(())
+        }
     }
 
     fn has_children(&self, path: &[u8]) -> bool {
-        self.names.keys().any(|name| name.len() > path.len() && name.starts_with(path))
+        self.names
+            .keys()
+            .any(|name| name.len() > path.len() && name.starts_with(path))
     }
 
     fn take(&mut self, path: &[u8]) -> Vec<(Vec<u8>, Option<usize>)> {
-        let below: Vec<_> = self.names.keys().filter(|name| name.starts_with(path)).cloned().collect();
-        below.into_iter().filter_map(|name| Some((name[path.len()..].to_vec(), self.names.remove(&name)?))).collect()
+        let below: Vec<_> = self
+            .names
+            .keys()
+            .filter(|name| name.starts_with(path))
+            .cloned()
+            .collect();
+        below
+            .into_iter()
+            .filter_map(|name| Some((name[path.len()..].to_vec(), self.names.remove(&name)?)))
+            .collect()
     }
 
     fn put(&mut self, path: &[u8], subtree: Vec<(Vec<u8>, Option<usize>)>) {
-        self.names.extend(subtree.into_iter().map(|(below, node)| ([path, &below].concat(), node)));
+        self.names.extend(
+            subtree
+                .into_iter()
+                .map(|(below, node)| ([path, &below].concat(), node)),
+        );
     }
 
     fn run(&mut self, op: &Op) -> Reply<()> {
@@ -195,7 +213,11 @@ struct Kernel {
     numbers: BTreeMap<Vec<u8>, InodeNo>,
 }
 
-const CREATION: Creation = Creation { caller: Caller { uid: 0, gid: 0 }, mode: 0o644, umask: 0o022 };
+const CREATION: Creation = Creation {
+    caller: Caller { uid: 0, gid: 0 },
+    mode: 0o644,
+    umask: 0o022,
+};
 
 impl Kernel {
     fn new(store: &Arc<dyn Store>, base: Base) -> Self {
@@ -206,7 +228,11 @@ impl Kernel {
             trace: false,
             read_only: false,
         };
-        Self { fs: Fs::new(Arc::clone(store), base, &options).unwrap(), lookups: BTreeMap::new(), numbers: BTreeMap::new() }
+        Self {
+            fs: Fs::new(Arc::clone(store), base, &options).unwrap(),
+            lookups: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+        }
     }
 
     fn know(&mut self, attributes: &Attributes) -> InodeNo {
@@ -217,7 +243,10 @@ impl Kernel {
     fn find(&mut self, path: &[u8]) -> Reply<InodeNo> {
         let mut ino = InodeNo::ROOT;
         for (depth, name) in path.iter().enumerate() {
-            let attributes = self.fs.lookup(ino, name.to_string().as_bytes())?.ok_or(Errno::ENOENT)?;
+            let attributes = self
+                .fs
+                .lookup(ino, name.to_string().as_bytes())?
+                .ok_or(Errno::ENOENT)?;
             ino = self.know(&attributes);
             self.numbers.insert(path[..=depth].to_vec(), ino);
         }
@@ -233,7 +262,9 @@ impl Kernel {
         match op {
             Op::Make(path) => {
                 let (parent, name, _) = self.split(path)?;
-                let made = self.fs.make_node(Message::Create, parent, name.as_bytes(), CREATION, Special::File)?;
+                let made =
+                    self.fs
+                        .make_node(Message::Create, parent, name.as_bytes(), CREATION, Special::File)?;
                 self.know(&made);
             }
             Op::MakeDirectory(path) => {
@@ -244,7 +275,13 @@ impl Kernel {
             Op::Write(path, byte) => {
                 let ino = self.find(path)?;
                 let data = vec![*byte; usize::from(*byte) * 3];
-                self.fs.set_attributes(ino, crate::protocol::AttributeChanges { size: Some(0), ..Default::default() })?;
+                self.fs.set_attributes(
+                    ino,
+                    crate::protocol::AttributeChanges {
+                        size: Some(0),
+                        ..Default::default()
+                    },
+                )?;
                 self.fs.write(ino, 0, &data, false)?;
             }
             Op::Remove(path) => {
@@ -278,7 +315,12 @@ impl Kernel {
         self.find(from)?;
         let (old_parent, old, _) = self.split(from)?;
         let (new_parent, new, _) = self.split(to)?;
-        self.fs.rename((old_parent, old.as_bytes()), (new_parent, new.as_bytes()), mode, CREATION)
+        self.fs.rename(
+            (old_parent, old.as_bytes()),
+            (new_parent, new.as_bytes()),
+            mode,
+            CREATION,
+        )
     }
 
     /// All names by listing, each looked up; inode numbers agree with what they were.
@@ -299,7 +341,10 @@ impl Kernel {
                 let found = self.fs.lookup(ino, name.as_bytes()).unwrap().unwrap();
                 self.know(&found);
                 assert_eq!(found.ino, listed, "a listing and a lookup agree");
-                assert!(before.is_none_or(|before| before == listed), "numbers survive FORGET");
+                assert!(
+                    before.is_none_or(|before| before == listed),
+                    "numbers survive FORGET"
+                );
                 let content = if found.kind == crate::protocol::Kind::Directory {
                     pending.push((path.clone(), found.ino));
                     None
@@ -323,7 +368,10 @@ fn sealed(store: &Arc<dyn Store>, sealed: TreeRef) -> (BTreeMap<String, Option<V
         match entry.node {
             _ if path.names().is_empty() => {}
             Node::File(content) => {
-                drop(shown.insert(path.to_string(), Some(blob::read_all(&**store, &content).unwrap())));
+                drop(shown.insert(
+                    path.to_string(),
+                    Some(blob::read_all(&**store, &content).unwrap()),
+                ));
             }
             _ => drop(shown.insert(path.to_string(), None)),
         }

@@ -159,7 +159,7 @@ impl Fs {
         let result = check(&upper, ino, upper.table.get(ino)?).and_then(|()| {
             let time = now();
             upper.change(ino)?;
-            upper.link_out(parent, &name, time)?;
+            upper.link_out(parent, &name, ino, time)?;
             upper.unlinked(ino, time)
         });
         upper.table.collect(ino);
@@ -257,14 +257,14 @@ impl Rename {
         }
         match target {
             Some(target) if self.mode == RenameMode::Exchange => {
-                upper.link_in(self.from, &self.old, target, time)?
+                upper.link_in(self.from, &self.old, target, time)?;
             }
             Some(target) => {
                 upper.change(target)?;
                 upper.unlinked(target, time)?;
-                upper.link_out(self.from, &self.old, time)?;
+                upper.link_out(self.from, &self.old, source, time)?;
             }
-            None => upper.link_out(self.from, &self.old, time)?,
+            None => upper.link_out(self.from, &self.old, source, time)?,
         }
         upper.link_in(self.to, &self.new, source, time)
     }
