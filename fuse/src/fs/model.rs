@@ -150,7 +150,8 @@ impl Model {
             }
             Op::Rename(from, to) => self.rename(from, to)?,
             Op::Exchange(from, to) => {
-                (self.get(from)?, self.get(to)?);
+                self.get(from)?;
+                self.get(to)?;
                 if from == to {
                     return Ok(());
                 }
@@ -201,8 +202,9 @@ impl Model {
 }
 
 fn guest_path(path: &[u8]) -> GuestPath {
-    let text: String = path.iter().map(|name| format!("/{name}")).collect();
-    GuestPath::parse(text.as_bytes()).unwrap()
+    path.iter()
+        .map(|name| silt_store::Name::new(name.to_string().as_bytes()).unwrap())
+        .collect()
 }
 
 /// Plays the kernel on one mount.
