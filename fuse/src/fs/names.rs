@@ -159,7 +159,7 @@ impl Fs {
         let result = check(&upper, ino, upper.table.get(ino)?).and_then(|()| {
             let time = now();
             upper.change(ino)?;
-            upper.link_out(parent, &name, ino, time)?;
+            upper.link_out(parent, &name, time)?;
             upper.unlinked(ino, time)
         });
         upper.table.collect(ino);
@@ -262,9 +262,9 @@ impl Rename {
             Some(target) => {
                 upper.change(target)?;
                 upper.unlinked(target, time)?;
-                upper.link_out(self.from, &self.old, source, time)?;
+                upper.link_out(self.from, &self.old, time)?;
             }
-            None => upper.link_out(self.from, &self.old, source, time)?,
+            None => upper.link_out(self.from, &self.old, time)?,
         }
         upper.link_in(self.to, &self.new, source, time)
     }
