@@ -22,6 +22,8 @@
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
 pub mod dockerfile;
+pub mod export;
+pub mod images;
 pub mod layer;
 pub mod oci;
 pub mod plan;
