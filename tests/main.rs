@@ -21,3 +21,5 @@ mod clients;
 mod bad_input;
 // A full disk, an engine killed in a RUN and in commits.
 mod faults;
+// A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
+mod sandbox;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Ran, debian, run, scratch, wait_until};
+use super::{Ran, checkout, debian, run, scratch, wait_until};
 
 /// Debian's client, not a newer one that may come first in PATH.
 const DOCKER: &str = "/usr/bin/docker";
@@ -24,21 +24,9 @@ impl Dockerd {
             .prefix("dockerd-")
             .tempdir_in(scratch())
             .unwrap();
-        // The shell ends the daemon when its standard input closes: with this process, if it is killed.
-        let script = r#"
-            dockerd --iptables=false --bridge=none --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
-                -H "unix://$1/docker.sock" >"$1/log" 2>&1 &
-            read -r _
-            kill "$!"
-            wait
-        "#;
-        let daemon = Command::new("sh")
-            .args([
-                OsStr::new("-c"),
-                script.as_ref(),
-                "dockerd".as_ref(),
-                folder.path().as_os_str(),
-            ])
+        // The script ends the daemon when its standard input closes: with this process, if it is killed.
+        let daemon = Command::new(checkout().join(".ci/dockerd"))
+            .arg(folder.path())
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
