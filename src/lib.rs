@@ -25,3 +25,4 @@ pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod sandbox;
+pub mod solve;
