@@ -26,3 +26,4 @@ pub mod plan;
 pub mod progress;
 pub mod sandbox;
 pub mod solve;
+pub mod source;

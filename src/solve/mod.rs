@@ -19,7 +19,7 @@
 //! off the chain (other stages) are not even looked up unless something that needs them missed.
 
 mod cancel;
-mod encode;
+pub(crate) mod encode;
 mod flight;
 mod key;
 mod record;
