@@ -21,6 +21,8 @@
 //!
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
+pub mod dockerfile;
+pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
