@@ -382,5 +382,5 @@ mod tests {
         assert_eq!(keys.map(|key| key[..16].to_owned()), FIXED);
     }
 
-    const FIXED: [&str; 4] = ["", "", "", ""];
+    const FIXED: [&str; 4] = ["db9f49cbbe631421", "666f77d795a9082e", "39648c2b222026ed", "63f0173dbd2f61d4"];
 }

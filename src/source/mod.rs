@@ -6,4 +6,5 @@
 //! | `context` | a host directory, patterns -> a tree of what they select | reads files, stat records |
 
 
+pub mod context;
 pub mod pattern;

@@ -22,6 +22,9 @@ mod stat;
 mod visit;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
