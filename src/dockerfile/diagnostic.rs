@@ -8,6 +8,8 @@
 //!   = hint: did you mean RUN?
 //! ```
 
+use std::fmt::Write as _;
+
 use super::Span;
 
 /// Longest part of a source line that is shown, in characters.
@@ -17,28 +19,36 @@ const WIDTH: usize = 160;
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let offset = floor(text, offset);
     let before = &text.as_bytes()[..offset];
-    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let line = before.split(|b| *b == b'\n').count();
     let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
     let column = text[start..offset].trim_start_matches('\u{feff}').chars().count() + 1;
     (line, column)
 }
 
 /// Renders a message about `span` of `text`; without a span the message stands alone.
-pub fn render(source_name: &str, text: &str, span: Option<Span>, message: &str, hint: Option<&str>) -> String {
+pub fn render(
+    source_name: &str,
+    text: &str,
+    span: Option<Span>,
+    message: &str,
+    hint: Option<&str>,
+) -> String {
     let mut out = String::new();
     let mut gutter = String::new();
     match span {
-        None => out.push_str(&format!("{source_name}: {message}\n")),
+        None => {
+            let _ = writeln!(out, "{source_name}: {message}");
+        }
         Some(span) => {
             let (line, column) = position(text, span.start);
-            out.push_str(&format!("{source_name}:{line}:{column}: {message}\n"));
+            let _ = writeln!(out, "{source_name}:{line}:{column}: {message}");
             gutter = " ".repeat(line.to_string().len());
             let (shown, caret) = excerpt(text, span);
-            out.push_str(&format!("{gutter} |\n{line} | {shown}\n{gutter} | {caret}\n"));
+            let _ = writeln!(out, "{gutter} |\n{line} | {shown}\n{gutter} | {caret}");
         }
     }
     if let Some(hint) = hint {
-        out.push_str(&format!("{gutter} = hint: {hint}\n"));
+        let _ = writeln!(out, "{gutter} = hint: {hint}");
     }
     out
 }
@@ -52,7 +62,7 @@ fn excerpt(text: &str, span: Span) -> (String, String) {
     let offset = at.min(start + line.len()) - start;
     let before: Vec<char> = line[..offset].chars().filter(|c| *c != '\u{feff}').collect();
     let skipped = before.len().saturating_sub(WIDTH / 2);
-    let marked = &text[at..floor(text, span.end.clamp(at, start + line.len().max(offset)))];
+    let marked = &text[at..floor(text, span.end.clamp(at, at.max(start + line.len())))];
 
     let mut shown = String::new();
     let mut caret = String::new();
@@ -76,7 +86,11 @@ fn excerpt(text: &str, span: Span) -> (String, String) {
 
 /// Control characters could rewrite the reader's terminal.
 fn visible(c: char) -> char {
-    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+    if c.is_control() && c != '\t' {
+        '\u{fffd}'
+    } else {
+        c
+    }
 }
 
 fn floor(text: &str, offset: usize) -> usize {
@@ -93,7 +107,12 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = (lower.chars().count() / 2).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -112,8 +131,20 @@ mod tests {
     fn carets_stand_below_the_span() {
         let text = "FROM a\n\tCOPY --form=x\r\n";
         let start = text.find("--form").unwrap();
-        let shown = render("Dockerfile", text, Some(Span { start, end: start + 6 }), "unknown flag", Some("x"));
-        assert_eq!(shown, "Dockerfile:2:7: unknown flag\n  |\n2 | \tCOPY --form=x\n  | \t     ^^^^^^\n  = hint: x\n");
+        let shown = render(
+            "Dockerfile",
+            text,
+            Some(Span {
+                start,
+                end: start + 6,
+            }),
+            "unknown flag",
+            Some("x"),
+        );
+        assert_eq!(
+            shown,
+            "Dockerfile:2:7: unknown flag\n  |\n2 | \tCOPY --form=x\n  | \t     ^^^^^^\n  = hint: x\n"
+        );
     }
 
     #[test]
@@ -130,7 +161,16 @@ mod tests {
     #[test]
     fn long_lines_are_cut_around_the_caret() {
         let text = "x".repeat(100_000);
-        let shown = render("f", &text, Some(Span { start: 50_000, end: 60_000 }), "m", None);
+        let shown = render(
+            "f",
+            &text,
+            Some(Span {
+                start: 50_000,
+                end: 60_000,
+            }),
+            "m",
+            None,
+        );
         assert!(shown.len() < 1000, "{}", shown.len());
     }
 

@@ -16,7 +16,11 @@ pub struct Directives {
 
 impl Default for Directives {
     fn default() -> Self {
-        Self { syntax: None, escape: '\\', check: None }
+        Self {
+            syntax: None,
+            escape: '\\',
+            check: None,
+        }
     }
 }
 
@@ -38,9 +42,17 @@ impl Reader {
             self.done = true;
             return Ok(false);
         };
-        let span = Span { start: offset, end: offset + line.len() };
+        let span = Span {
+            start: offset,
+            end: offset + line.len(),
+        };
         if self.seen.contains(&name) {
-            return Err(ParseError { kind: ParseErrorKind::RepeatedDirective { name: name.to_owned() }, span });
+            return Err(ParseError {
+                kind: ParseErrorKind::RepeatedDirective {
+                    name: name.to_owned(),
+                },
+                span,
+            });
         }
         self.seen.push(name);
         match name {
@@ -56,7 +68,12 @@ fn escape(value: &str, span: Span) -> Result<char, error::ParseError> {
     match value {
         "\\" => Ok('\\'),
         "`" => Ok('`'),
-        _ => Err(ParseError { kind: ParseErrorKind::InvalidEscape { value: value.to_owned() }, span }),
+        _ => Err(ParseError {
+            kind: ParseErrorKind::InvalidEscape {
+                value: value.to_owned(),
+            },
+            span,
+        }),
     }
 }
 
@@ -64,7 +81,9 @@ fn escape(value: &str, span: Span) -> Result<char, error::ParseError> {
 fn split(line: &str) -> Option<(&'static str, &str)> {
     let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
     let known = ["syntax", "escape", "check"];
-    let name = known.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))?;
+    let name = known
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(name.trim()))?;
     let value = value.trim();
     (!value.is_empty()).then_some((name, value))
 }
@@ -76,7 +95,13 @@ mod tests {
     #[test]
     fn directives_are_read_as_the_reference_spells_them() {
         // Reference, "Parser directives": all these are the same.
-        for line in ["#escape=`", "# escape =`", "#\tescape= `", "# escape = `", "#\t  eScApE=`"] {
+        for line in [
+            "#escape=`",
+            "# escape =`",
+            "#\tescape= `",
+            "# escape = `",
+            "#\t  eScApE=`",
+        ] {
             let mut reader = Reader::default();
             assert!(reader.line(line, 0).unwrap(), "{line}");
             assert_eq!(reader.directives.escape, '`', "{line}");
@@ -85,7 +110,14 @@ mod tests {
 
     #[test]
     fn anything_else_ends_the_directives() {
-        for first in ["# About my dockerfile", "# unknowndirective=value", "", "FROM x", "# direc \\", "#escape="] {
+        for first in [
+            "# About my dockerfile",
+            "# unknowndirective=value",
+            "",
+            "FROM x",
+            "# direc \\",
+            "#escape=",
+        ] {
             let mut reader = Reader::default();
             assert!(!reader.line(first, 0).unwrap(), "{first}");
             assert!(!reader.line("# escape=`", 0).unwrap(), "{first}");
@@ -98,7 +130,12 @@ mod tests {
         let mut reader = Reader::default();
         reader.line("# syntax=a", 0).unwrap();
         let error = reader.line("# SYNTAX=b", 11).unwrap_err();
-        assert_eq!(error.kind, ParseErrorKind::RepeatedDirective { name: "syntax".into() });
+        assert_eq!(
+            error.kind,
+            ParseErrorKind::RepeatedDirective {
+                name: "syntax".into()
+            }
+        );
         assert_eq!(error.span, Span { start: 11, end: 21 });
     }
 }

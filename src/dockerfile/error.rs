@@ -54,12 +54,14 @@ impl ParseError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match &self.kind {
-            ParseErrorKind::Empty => Some("it needs at least a FROM instruction, such as FROM debian".to_owned()),
+            ParseErrorKind::Empty => {
+                Some("it needs at least a FROM instruction, such as FROM debian".to_owned())
+            }
             ParseErrorKind::RepeatedDirective { .. } => Some("remove one of them".to_owned()),
             ParseErrorKind::InvalidEscape { .. } => Some("it must be \\ or `".to_owned()),
-            ParseErrorKind::UnterminatedHeredoc { name } => {
-                Some(format!("end it with a line that holds only {name}, without blanks before or after it"))
-            }
+            ParseErrorKind::UnterminatedHeredoc { name } => Some(format!(
+                "end it with a line that holds only {name}, without blanks before or after it"
+            )),
             ParseErrorKind::MissingInstruction { .. } => Some("for example ONBUILD RUN make".to_owned()),
             ParseErrorKind::NotOneInstruction { .. } => None,
         }
@@ -67,6 +69,12 @@ impl ParseError {
 
     /// The error with its line, a caret and the hint. `text` is what was parsed.
     pub fn render(&self, source_name: &str, text: &str) -> String {
-        diagnostic::render(source_name, text, Some(self.span), &self.to_string(), self.hint().as_deref())
+        diagnostic::render(
+            source_name,
+            text,
+            Some(self.span),
+            &self.to_string(),
+            self.hint().as_deref(),
+        )
     }
 }

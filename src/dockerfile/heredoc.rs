@@ -24,7 +24,10 @@ impl Heredoc {
         if !self.strip_tabs {
             return self.content.clone();
         }
-        self.content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+        self.content
+            .split_inclusive('\n')
+            .map(|line| line.trim_start_matches('\t'))
+            .collect()
     }
 }
 
@@ -33,13 +36,20 @@ pub(super) fn openings(line: &str) -> Vec<(Heredoc, Range<usize>)> {
     if !line.contains("<<") {
         return Vec::new();
     }
-    let Some(words) = split(line) else { return Vec::new() };
-    words.into_iter().filter_map(|range| Some((opening(&line[range.clone()])?, range))).collect()
+    let Some(words) = split(line) else {
+        return Vec::new();
+    };
+    words
+        .into_iter()
+        .filter_map(|range| Some((opening(&line[range.clone()])?, range)))
+        .collect()
 }
 
 /// Reads `<<EOF`, `<<-"EOF"`, `3<<EOF` as a whole word.
 pub fn opening(word: &str) -> Option<Heredoc> {
-    let after = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let after = word
+        .trim_start_matches(|c: char| c.is_ascii_digit())
+        .strip_prefix("<<")?;
     let (after, strip_tabs) = match after.strip_prefix('-') {
         Some(after) => (after, true),
         None => (after, false),
@@ -64,8 +74,12 @@ pub fn opening(word: &str) -> Option<Heredoc> {
             (c, _) => name.push(c),
         }
     }
-    (quote.is_none() && !name.is_empty())
-        .then_some(Heredoc { name, content: String::new(), expand: !quoted, strip_tabs })
+    (quote.is_none() && !name.is_empty()).then_some(Heredoc {
+        name,
+        content: String::new(),
+        expand: !quoted,
+        strip_tabs,
+    })
 }
 
 /// Splits a line as a shell does, keeping quotes; `<<` takes the blanks after it. `None` when a quote is left open.
@@ -93,7 +107,11 @@ fn split(line: &str) -> Option<Vec<Range<usize>>> {
             }
             b'<' if bytes.get(i + 1) == Some(&b'<') => {
                 let after = i + 2 + usize::from(bytes.get(i + 2) == Some(&b'-'));
-                after + bytes[after..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count()
+                after
+                    + bytes[after..]
+                        .iter()
+                        .take_while(|b| matches!(b, b' ' | b'\t'))
+                        .count()
             }
             _ => i + 1,
         };
@@ -118,7 +136,10 @@ mod tests {
     use super::*;
 
     fn names(line: &str) -> Vec<(String, bool, bool)> {
-        openings(line).into_iter().map(|(h, _)| (h.name, h.expand, h.strip_tabs)).collect()
+        openings(line)
+            .into_iter()
+            .map(|(h, _)| (h.name, h.expand, h.strip_tabs))
+            .collect()
     }
 
     #[test]
@@ -158,7 +179,12 @@ mod tests {
 
     #[test]
     fn tabs_are_stripped_by_the_dash() {
-        let heredoc = Heredoc { name: "E".into(), content: "\t\ta\n\n b\n\tc\n".into(), expand: true, strip_tabs: true };
+        let heredoc = Heredoc {
+            name: "E".into(),
+            content: "\t\ta\n\n b\n\tc\n".into(),
+            expand: true,
+            strip_tabs: true,
+        };
         assert_eq!(heredoc.text(), "a\n\n b\nc\n");
     }
 }

@@ -5,6 +5,8 @@
 //! and the behaviour of moby's patternmatcher: later lines win, a pattern that matches a directory takes all below it, `**`
 //! matches any number of directories, and a leading `**` followed by plain text is a suffix of the whole path.
 
+use std::fmt::Write as _;
+
 use regex::Regex;
 
 /// A parsed ignore file.
@@ -75,7 +77,10 @@ impl Ignore {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            let error = || IgnoreError { line: index + 1, pattern: line.to_owned() };
+            let error = || IgnoreError {
+                line: index + 1,
+                pattern: line.to_owned(),
+            };
             patterns.extend(Pattern::parse(line.trim()).ok_or_else(error)?);
         }
         Ok(Self { patterns })
@@ -90,7 +95,8 @@ impl Ignore {
     /// Whether it is a directory makes no difference to Docker's patterns. Walks are faster with [`Self::child`].
     pub fn matches(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(i, _)| i).chain([path.len()]);
-        ends.fold(Scope::default(), |scope, end| self.child(&scope, &path[..end])).ignored
+        ends.fold(Scope::default(), |scope, end| self.child(&scope, &path[..end]))
+            .ignored
     }
 
     /// What holds for `path`, an entry of the directory that `parent` was made for.
@@ -100,24 +106,29 @@ impl Ignore {
         for (i, pattern) in self.patterns.iter().enumerate() {
             let by_parent = parent.matched.get(i).copied().unwrap_or(false);
             // A pattern that can't change the answer isn't tried, but its match may matter further down.
-            let matches = by_parent || pattern.matches(path);
-            if matches {
+            let is_match = by_parent || pattern.matches(path);
+            if is_match {
                 ignored = !pattern.negated;
             }
-            matched.push(matches);
+            matched.push(is_match);
         }
         Scope { matched, ignored }
     }
 
     /// Whether something below the ignored directory `path` may be brought back by a negation. Where not, a walk need not enter.
     pub fn may_contain_reincluded(&self, path: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.negated && pattern.may_match_below(path))
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.negated && pattern.may_match_below(path))
     }
 }
 
 impl Pattern {
     /// `Some(None)` for a pattern without effect, `None` for what is no pattern.
-    #[expect(clippy::option_option, reason = "no pattern and a pattern without effect are different answers")]
+    #[expect(
+        clippy::option_option,
+        reason = "no pattern and a pattern without effect are different answers"
+    )]
     fn parse(line: &str) -> Option<Option<Self>> {
         let (negated, body) = match line.strip_prefix('!') {
             Some(body) => (true, body.trim()),
@@ -127,18 +138,27 @@ impl Pattern {
             return None;
         }
         let clean = clean(body);
-        let clean = clean.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&clean);
+        let clean = clean
+            .strip_prefix('/')
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(&clean);
         if clean == "." || clean == "/" {
             return Some(None);
         }
         let parts = clean.split('/').map(Part::parse).collect::<Option<_>>()?;
-        Some(Some(Self { negated, matcher: Matcher::parse(clean)?, parts }))
+        Some(Some(Self {
+            negated,
+            matcher: Matcher::parse(clean)?,
+            parts,
+        }))
     }
 
     fn matches(&self, path: &str) -> bool {
         match &self.matcher {
             Matcher::Exact(text) => text == path,
-            Matcher::Suffix(suffix) => path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path),
+            Matcher::Suffix(suffix) => {
+                path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path)
+            }
             Matcher::Regex(regex) => regex.is_match(path),
         }
     }
@@ -220,7 +240,9 @@ fn translate(pattern: &str) -> Option<Translated> {
             c => {
                 let literal = if c == '\\' { chars.next()? } else { c };
                 regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
-                plain.iter_mut().for_each(|plain| plain.push(literal));
+                if let Some(plain) = &mut plain {
+                    plain.push(literal);
+                }
             }
         }
     }
@@ -234,12 +256,16 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<String>
         class.push('^');
     }
     let mut is_empty = true;
-    while chars.next_if_eq(&']').is_none() || is_empty {
+    while is_empty || chars.next_if_eq(&']').is_none() {
         let low = class_char(chars)?;
-        let high = if chars.next_if_eq(&'-').is_some() { class_char(chars)? } else { low };
+        let high = if chars.next_if_eq(&'-').is_some() {
+            class_char(chars)?
+        } else {
+            low
+        };
         is_empty = false;
         if low <= high {
-            class.push_str(&format!("\\x{{{:x}}}-\\x{{{:x}}}", u32::from(low), u32::from(high)));
+            let _ = write!(class, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(low), u32::from(high));
         } else {
             // `filepath.Match` lets a reversed range match nothing.
             class.push_str("[^\\x{0}-\\x{10ffff}]");
@@ -373,7 +399,9 @@ mod tests {
 
     #[test]
     fn malformed_patterns_name_their_line() {
-        for text in ["ok\n!", "ok\n[", "ok\n[a", "ok\na\\", "ok\n[]a]", "ok\n[-]", "ok\n! "] {
+        for text in [
+            "ok\n!", "ok\n[", "ok\n[a", "ok\na\\", "ok\n[]a]", "ok\n[-]", "ok\n! ",
+        ] {
             let error = Ignore::parse(text).unwrap_err();
             assert_eq!(error.line, 2, "{text}");
         }
@@ -386,7 +414,11 @@ mod tests {
         assert!(ignore.may_contain_reincluded("src/a"));
         assert!(!ignore.may_contain_reincluded("node_modules"));
         assert!(ignore.may_contain_reincluded("docs/deep"));
-        assert!(Ignore::parse("*\n!**/keep").unwrap().may_contain_reincluded("any/where"));
+        assert!(
+            Ignore::parse("*\n!**/keep")
+                .unwrap()
+                .may_contain_reincluded("any/where")
+        );
         assert!(!Ignore::parse("*\nfoo").unwrap().may_contain_reincluded("foo"));
     }
 

@@ -60,12 +60,18 @@ impl Instruction {
     fn split_at(text: Text, range: Range<usize>, lines: (usize, usize)) -> Self {
         let value = text.as_str();
         let range = trim(value, range);
-        let end = value[range.clone()].find(words::is_blank).map_or(range.end, |i| range.start + i);
+        let end = value[range.clone()]
+            .find(words::is_blank)
+            .map_or(range.end, |i| range.start + i);
         let keyword_range = range.start..end;
         let (flags, rest) = words::flags(value, end..range.end);
         let flags = flags
             .into_iter()
-            .map(|flag| Flag { name: flag.name, value: flag.value, span: text.span(flag.range) })
+            .map(|flag| Flag {
+                name: flag.name,
+                value: flag.value,
+                span: text.span(flag.range),
+            })
             .collect();
         let rest = trim(value, rest);
         let keyword = value[keyword_range.clone()].to_owned();
@@ -99,7 +105,8 @@ impl Instruction {
 
     /// Where a range of [`Self::arguments`] stands.
     pub fn span_of(&self, range: Range<usize>) -> Span {
-        self.text.span(self.rest.start + range.start..self.rest.start + range.end)
+        self.text
+            .span(self.rest.start + range.start..self.rest.start + range.end)
     }
 
     /// Where the keyword stands.
@@ -109,7 +116,11 @@ impl Instruction {
 
     /// Where the arguments stand; the keyword, when there are none.
     pub fn arguments_span(&self) -> Span {
-        if self.rest.is_empty() { self.keyword_span() } else { self.text.span(self.rest.clone()) }
+        if self.rest.is_empty() {
+            self.keyword_span()
+        } else {
+            self.text.span(self.rest.clone())
+        }
     }
 
     /// The arguments in exec or shell form: exec when they are, from `[` to the last character, a JSON array of strings.
@@ -134,7 +145,10 @@ impl Instruction {
     pub fn nested(&self) -> Result<Self, ParseError> {
         if self.rest.is_empty() {
             let kind = ParseErrorKind::MissingInstruction { keyword: self.name() };
-            return Err(ParseError { kind, span: self.keyword_span() });
+            return Err(ParseError {
+                kind,
+                span: self.keyword_span(),
+            });
         }
         let mut nested = Self::split_at(self.text.clone(), self.rest.clone(), self.lines);
         nested.heredocs.clone_from(&self.heredocs);
@@ -169,7 +183,9 @@ impl Instruction {
         }
         match self.name().as_str() {
             "RUN" | "COPY" | "ADD" => matches!(self.form(), Form::Shell(_)),
-            "ONBUILD" => self.nested().is_ok_and(|nested| nested.name() != "ONBUILD" && nested.may_hold_heredocs()),
+            "ONBUILD" => self
+                .nested()
+                .is_ok_and(|nested| nested.name() != "ONBUILD" && nested.may_hold_heredocs()),
             _ => false,
         }
     }
@@ -184,7 +200,13 @@ pub fn form(arguments: &str) -> Form {
         Err(_) => Form::Shell(arguments.to_owned()),
         Ok(values) => values
             .into_iter()
-            .map(|value| if let serde_json::Value::String(text) = value { Some(text) } else { None })
+            .map(|value| {
+                if let serde_json::Value::String(text) = value {
+                    Some(text)
+                } else {
+                    None
+                }
+            })
             .collect::<Option<_>>()
             .map_or(Form::NotStrings, Form::Exec),
     }

@@ -35,7 +35,9 @@ pub fn parse(text: &str) -> Result<Dockerfile, ParseError> {
             continue;
         }
         let escape = reader.directives.escape;
-        let Some(logical) = join(&mut lines, &line, escape) else { continue };
+        let Some(logical) = join(&mut lines, &line, escape) else {
+            continue;
+        };
         let mut instruction = Instruction::split(logical.text, (line.number, lines.number));
         instruction.empty_continuation = logical.empty_continuation;
         instruction.comments = std::mem::take(&mut comments);
@@ -43,9 +45,15 @@ pub fn parse(text: &str) -> Result<Dockerfile, ParseError> {
         instructions.push(instruction);
     }
     if instructions.is_empty() {
-        return Err(ParseError { kind: ParseErrorKind::Empty, span: Span { start: 0, end: 0 } });
+        return Err(ParseError {
+            kind: ParseErrorKind::Empty,
+            span: Span { start: 0, end: 0 },
+        });
     }
-    Ok(Dockerfile { directives: reader.directives, instructions })
+    Ok(Dockerfile {
+        directives: reader.directives,
+        instructions,
+    })
 }
 
 /// Parses the trigger that a base image's config holds for `ONBUILD`: one instruction, heredocs included.
@@ -57,8 +65,14 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, ParseError> {
     match (instructions.pop(), instructions.len()) {
         (Some(instruction), 0) => Ok(instruction),
         (_, others) => {
-            let span = Span { start: 0, end: text.len() };
-            Err(ParseError { kind: ParseErrorKind::NotOneInstruction { count: others + 1 }, span })
+            let span = Span {
+                start: 0,
+                end: text.len(),
+            };
+            Err(ParseError {
+                kind: ParseErrorKind::NotOneInstruction { count: others + 1 },
+                span,
+            })
         }
     }
 }
@@ -83,7 +97,11 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     fn new(text: &'a str) -> Self {
         let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { rest, offset: text.len() - rest.len(), number: 0 }
+        Self {
+            rest,
+            offset: text.len() - rest.len(),
+            number: 0,
+        }
     }
 
     fn next(&mut self) -> Option<Line<'a>> {
@@ -93,7 +111,12 @@ impl<'a> Lines<'a> {
         let end = self.rest.find('\n').map_or(self.rest.len(), |i| i + 1);
         let (whole, rest) = self.rest.split_at(end);
         self.number += 1;
-        let line = Line { text: whole.trim_end_matches(['\r', '\n']), whole, offset: self.offset, number: self.number };
+        let line = Line {
+            text: whole.trim_end_matches(['\r', '\n']),
+            whole,
+            offset: self.offset,
+            number: self.number,
+        };
         self.rest = rest;
         self.offset += end;
         Some(line)
@@ -126,7 +149,10 @@ fn join(lines: &mut Lines<'_>, first: &Line<'_>, escape: char) -> Option<Logical
         text.push(piece, line.offset);
         continues = more;
     }
-    (!text.as_str().trim().is_empty()).then_some(Logical { text, empty_continuation })
+    (!text.as_str().trim().is_empty()).then_some(Logical {
+        text,
+        empty_continuation,
+    })
 }
 
 /// The line without its continuation character, and whether it has one: the last character but for blanks.
@@ -144,7 +170,10 @@ fn take_heredocs(lines: &mut Lines<'_>, instruction: &mut Instruction) -> Result
     for (mut heredoc, range) in heredoc::openings(instruction.text().as_str()) {
         if !take_content(lines, &mut heredoc) {
             let span = instruction.text().span(range);
-            return Err(ParseError { kind: ParseErrorKind::UnterminatedHeredoc { name: heredoc.name }, span });
+            return Err(ParseError {
+                kind: ParseErrorKind::UnterminatedHeredoc { name: heredoc.name },
+                span,
+            });
         }
         instruction.heredocs.push(heredoc);
     }
@@ -155,7 +184,11 @@ fn take_heredocs(lines: &mut Lines<'_>, instruction: &mut Instruction) -> Result
 /// Moves lines into a heredoc until its end; whether there was one.
 fn take_content(lines: &mut Lines<'_>, heredoc: &mut Heredoc) -> bool {
     while let Some(line) = lines.next() {
-        let candidate = if heredoc.strip_tabs { line.text.trim_start_matches('\t') } else { line.text };
+        let candidate = if heredoc.strip_tabs {
+            line.text.trim_start_matches('\t')
+        } else {
+            line.text
+        };
         if candidate == heredoc.name {
             return true;
         }

@@ -36,8 +36,15 @@ impl Text {
     /// Where a range of the joined text stands in the source; an empty range is a point.
     pub fn span(&self, range: Range<usize>) -> Span {
         let start = self.source(range.start);
-        let end = if range.is_empty() { start } else { self.source(range.end - 1) + 1 };
-        Span { start, end: end.max(start) }
+        let end = if range.is_empty() {
+            start
+        } else {
+            self.source(range.end - 1) + 1
+        };
+        Span {
+            start,
+            end: end.max(start),
+        }
     }
 
     fn source(&self, offset: usize) -> usize {

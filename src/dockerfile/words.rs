@@ -16,14 +16,20 @@ pub(super) fn split_blanks(text: &str) -> Vec<Word> {
     for (i, c) in text.char_indices() {
         match (is_blank(c), start) {
             (true, Some(from)) => {
-                words.push(Word { text: text[from..i].to_owned(), range: from..i });
+                words.push(Word {
+                    text: text[from..i].to_owned(),
+                    range: from..i,
+                });
                 start = None;
             }
             (false, None) => start = Some(i),
             _ => {}
         }
     }
-    words.extend(start.map(|from| Word { text: text[from..].to_owned(), range: from..text.len() }));
+    words.extend(start.map(|from| Word {
+        text: text[from..].to_owned(),
+        range: from..text.len(),
+    }));
     words
 }
 
@@ -36,7 +42,10 @@ pub(super) fn split_quoted(text: &str, escape: char) -> Vec<Word> {
     let mut chars = text.char_indices();
     while let Some((i, c)) = chars.next() {
         if quote.is_none() && c.is_whitespace() {
-            words.extend(start.take().map(|from| Word { text: std::mem::take(&mut word), range: from..i }));
+            words.extend(start.take().map(|from| Word {
+                text: std::mem::take(&mut word),
+                range: from..i,
+            }));
             continue;
         }
         start.get_or_insert(i);
@@ -55,7 +64,10 @@ pub(super) fn split_quoted(text: &str, escape: char) -> Vec<Word> {
         }
         word.push(c);
     }
-    words.extend(start.map(|from| Word { text: word, range: from..text.len() }));
+    words.extend(start.map(|from| Word {
+        text: word,
+        range: from..text.len(),
+    }));
     words.retain(|word| !word.text.is_empty());
     words
 }
@@ -88,7 +100,11 @@ pub(super) fn flags(text: &str, range: Range<usize>) -> (Vec<RawFlag>, Range<usi
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (body.to_owned(), None),
         };
-        flags.push(RawFlag { name, value, range: at..end });
+        flags.push(RawFlag {
+            name,
+            value,
+            range: at..end,
+        });
         at = end;
     }
 }
@@ -124,7 +140,7 @@ mod tests {
             quoted(r#"MY_NAME="John Doe" MY_DOG=Rex\ The\ Dog MY_CAT=fluffy"#),
             [r#"MY_NAME="John Doe""#, r"MY_DOG=Rex\ The\ Dog", "MY_CAT=fluffy"]
         );
-        assert_eq!(quoted(r#"a='x \' b"#), [r"a='x \'", "b"]);
+        assert_eq!(quoted(r"a='x \' b"), [r"a='x \'", "b"]);
         assert_eq!(quoted(r#"a="x \" b" c"#), [r#"a="x \" b""#, "c"]);
         assert_eq!(quoted("  \"\"  "), ["\"\""]);
         assert_eq!(quoted("a\\"), ["a"]);
@@ -149,7 +165,11 @@ mod tests {
         let flags: Vec<_> = flags.into_iter().map(|f| (f.name, f.value)).collect();
         assert_eq!(
             flags,
-            [("from".into(), Some("a".into())), ("x".into(), Some("b c".into())), ("link".into(), None)]
+            [
+                ("from".into(), Some("a".into())),
+                ("x".into(), Some("b c".into())),
+                ("link".into(), None)
+            ]
         );
         assert_eq!(&text[rest], " --y z");
     }

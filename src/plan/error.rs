@@ -69,6 +69,16 @@ pub enum PlanErrorKind {
         /// What it may be.
         expected: &'static str,
     },
+    /// An option of `--mount` that its type doesn't have.
+    #[error("unexpected option {key:?} of --mount{}", kind.as_ref().map(|kind| format!("=type={kind}")).unwrap_or_default())]
+    UnknownMountOption {
+        /// As written.
+        key: String,
+        /// The mount's type, when any type's options would do.
+        kind: Option<String>,
+        /// One that it has.
+        near: Option<&'static str>,
+    },
     /// Too few or too many arguments.
     #[error("{instruction} needs {expected}")]
     Arguments {
@@ -173,7 +183,9 @@ pub enum PlanErrorKind {
         kind: Box<PlanErrorKind>,
     },
     /// Several sources, but a destination that is no directory.
-    #[error("{instruction} of several sources needs a directory as its destination, {destination:?} doesn't end with a slash")]
+    #[error(
+        "{instruction} of several sources needs a directory as its destination, {destination:?} doesn't end with a slash"
+    )]
     DestinationNotDirectory {
         /// The instruction.
         instruction: &'static str,
@@ -219,14 +231,20 @@ pub enum PlanErrorKind {
 
 impl From<ParseError> for PlanError {
     fn from(error: ParseError) -> Self {
-        Self { kind: PlanErrorKind::Syntax(error.kind), span: Some(error.span) }
+        Self {
+            kind: PlanErrorKind::Syntax(error.kind),
+            span: Some(error.span),
+        }
     }
 }
 
 impl PlanErrorKind {
     /// At a place.
     pub(super) fn at(self, span: Span) -> PlanError {
-        PlanError { kind: self, span: Some(span) }
+        PlanError {
+            kind: self,
+            span: Some(span),
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -245,6 +263,7 @@ impl PlanErrorKind {
                     })
                 })
             }
+            K::UnknownMountOption { near, .. } => near.map(|near| format!("did you mean {near}?")),
             K::NotStrings { .. } => Some("put every element in double quotes".to_owned()),
             K::NoStage | K::BeforeFrom { .. } => {
                 Some("a Dockerfile begins with FROM; only ARG may stand before it".to_owned())
@@ -281,6 +300,12 @@ impl PlanError {
 
     /// The error with its line, a caret and the hint. `text` is the Dockerfile.
     pub fn render(&self, source_name: &str, text: &str) -> String {
-        diagnostic::render(source_name, text, self.span, &self.to_string(), self.hint().as_deref())
+        diagnostic::render(
+            source_name,
+            text,
+            self.span,
+            &self.to_string(),
+            self.hint().as_deref(),
+        )
     }
 }

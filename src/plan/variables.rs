@@ -18,7 +18,10 @@ impl Variables {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.entries.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.entries
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn set(&mut self, name: &str, value: String) {
@@ -29,11 +32,15 @@ impl Variables {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.entries
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// `NAME=value` strings.
     pub(super) fn to_strings(&self) -> Vec<String> {
-        self.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        self.iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
     }
 }

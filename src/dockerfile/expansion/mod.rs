@@ -101,14 +101,25 @@ impl Expander<'_> {
     /// # Errors
     /// [`ExpansionError`] with the place in `word`.
     pub fn expand(&self, word: &str) -> Result<Expanded, ExpansionError> {
-        let mut scanner =
-            Scanner { expander: self, source: word, at: 0, depth: 0, untaken: 0, raw: false, done: Expanded::default() };
+        let mut scanner = Scanner {
+            expander: self,
+            source: word,
+            at: 0,
+            depth: 0,
+            untaken: 0,
+            raw: false,
+            done: Expanded::default(),
+        };
         let mut out = Output::default();
         scanner.until(None, &mut out)?;
         if !out.word.is_empty() {
             out.words.push(out.word);
         }
-        Ok(Expanded { text: out.text, words: out.words, ..scanner.done })
+        Ok(Expanded {
+            text: out.text,
+            words: out.words,
+            ..scanner.done
+        })
     }
 }
 
@@ -163,7 +174,10 @@ impl Scanner<'_> {
     }
 
     fn error<T>(&self, start: usize, kind: ExpansionErrorKind) -> Result<T, ExpansionError> {
-        Err(ExpansionError { kind, range: start..self.at.max(start) })
+        Err(ExpansionError {
+            kind,
+            range: start..self.at.max(start),
+        })
     }
 
     /// Expands up to `stop`, which is taken; to the end when there is none. Whether the stop was found.
@@ -198,9 +212,14 @@ impl Scanner<'_> {
     /// The end of the run of characters that mean themselves.
     fn plain_end(&self, stop: Option<char>) -> usize {
         let special = |c: char| {
-            c == '$' || c == self.expander.escape || Some(c) == stop || (self.expander.quotes && matches!(c, '\'' | '"'))
+            c == '$'
+                || c == self.expander.escape
+                || Some(c) == stop
+                || (self.expander.quotes && matches!(c, '\'' | '"'))
         };
-        self.source[self.at..].find(special).map_or(self.source.len(), |i| self.at + i)
+        self.source[self.at..]
+            .find(special)
+            .map_or(self.source.len(), |i| self.at + i)
     }
 
     fn escape(&mut self, out: &mut Output) {
@@ -268,7 +287,11 @@ impl Scanner<'_> {
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
-            return Ok(if name.is_empty() { "$".to_owned() } else { self.value(&name).unwrap_or_default() });
+            return Ok(if name.is_empty() {
+                "$".to_owned()
+            } else {
+                self.value(&name).unwrap_or_default()
+            });
         }
         if self.depth == MAX_DEPTH {
             return self.error(start, ExpansionErrorKind::TooDeep);
@@ -284,8 +307,11 @@ impl Scanner<'_> {
     fn braces(&mut self, start: usize) -> Result<String, ExpansionError> {
         let name = self.name();
         if name.is_empty() {
-            let kind =
-                if self.peek().is_none() { ExpansionErrorKind::MissingBrace } else { ExpansionErrorKind::MissingName };
+            let kind = if self.peek().is_none() {
+                ExpansionErrorKind::MissingBrace
+            } else {
+                ExpansionErrorKind::MissingName
+            };
             return self.error(start, kind);
         }
         let modifier = self.at;
@@ -316,7 +342,9 @@ impl Scanner<'_> {
         empty_is_unset: bool,
     ) -> Result<String, ExpansionError> {
         let value = self.value(name);
-        let has_value = value.as_ref().is_some_and(|value| !(empty_is_unset && value.is_empty()));
+        let has_value = value
+            .as_ref()
+            .is_some_and(|value| !(empty_is_unset && value.is_empty()));
         let takes_word = if operator == '+' { has_value } else { !has_value };
         self.untaken += usize::from(!takes_word);
         let word = self.word(start, '}', false, ExpansionErrorKind::MissingBrace)?;
@@ -328,11 +356,18 @@ impl Scanner<'_> {
                     ("", Some(_)) => "is not allowed to be empty",
                     (word, _) => word,
                 };
-                let kind = ExpansionErrorKind::Required { name: name.to_owned(), message: message.to_owned() };
+                let kind = ExpansionErrorKind::Required {
+                    name: name.to_owned(),
+                    message: message.to_owned(),
+                };
                 self.error(start, kind)
             }
             '+' => Ok(if has_value { word } else { String::new() }),
-            _ => Ok(if has_value { value.unwrap_or_default() } else { word }),
+            _ => Ok(if has_value {
+                value.unwrap_or_default()
+            } else {
+                word
+            }),
         }
     }
 
@@ -350,7 +385,12 @@ impl Scanner<'_> {
         };
         match trimmed {
             Some(trimmed) => Ok(trimmed),
-            None => self.error(start, ExpansionErrorKind::InvalidPattern { pattern: pattern.to_owned() }),
+            None => self.error(
+                start,
+                ExpansionErrorKind::InvalidPattern {
+                    pattern: pattern.to_owned(),
+                },
+            ),
         }
     }
 
@@ -380,7 +420,11 @@ impl Scanner<'_> {
         let mut out = Output::default();
         let found = self.until(Some(stop), &mut out)?;
         self.raw = outer;
-        if found { Ok(out.text) } else { self.error(start, missing) }
+        if found {
+            Ok(out.text)
+        } else {
+            self.error(start, missing)
+        }
     }
 
     /// A name: letters, digits and `_`; or only digits; or one special parameter.
@@ -390,7 +434,9 @@ impl Scanner<'_> {
         let length = match first {
             Some(c) if c.is_numeric() => rest.find(|c: char| !c.is_numeric()).unwrap_or(rest.len()),
             Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => 1,
-            _ => rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len()),
+            _ => rest
+                .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .unwrap_or(rest.len()),
         };
         self.at += length;
         rest[..length].to_owned()
@@ -399,7 +445,11 @@ impl Scanner<'_> {
     fn value(&mut self, name: &str) -> Option<String> {
         let value = (self.expander.lookup)(name);
         if self.untaken == 0 {
-            let set = if value.is_some() { &mut self.done.used } else { &mut self.done.unset };
+            let set = if value.is_some() {
+                &mut self.done.used
+            } else {
+                &mut self.done.unset
+            };
             set.insert(name.to_owned());
         }
         value

@@ -12,7 +12,12 @@ enum Token {
 /// `value` without the shortest or longest start that matches; `None` when `pattern` is none.
 pub(super) fn trim_start(value: &str, pattern: &str, longest: bool) -> Option<String> {
     let regex = compile(tokens(pattern)?.into_iter(), true, longest)?;
-    Some(regex.find(value).map_or(value, |found| &value[found.end()..]).to_owned())
+    Some(
+        regex
+            .find(value)
+            .map_or(value, |found| &value[found.end()..])
+            .to_owned(),
+    )
 }
 
 /// `value` without the shortest or longest end that matches; `None` when `pattern` is none.
@@ -26,7 +31,13 @@ pub(super) fn trim_end(value: &str, pattern: &str, longest: bool) -> Option<Stri
 
 /// `value` with the first or every longest match replaced; `None` when `pattern` is none. What is above `limit` bytes is cut
 /// off somewhere above it.
-pub(super) fn replace(value: &str, pattern: &str, replacement: &str, all: bool, limit: usize) -> Option<String> {
+pub(super) fn replace(
+    value: &str,
+    pattern: &str,
+    replacement: &str,
+    all: bool,
+    limit: usize,
+) -> Option<String> {
     let regex = compile(tokens(pattern)?.into_iter(), false, true)?;
     let mut out = String::new();
     let mut end = 0;

@@ -3,13 +3,29 @@ use proptest::prelude::*;
 use super::*;
 
 fn with(variables: &'static [(&'static str, &'static str)], word: &str) -> Result<Expanded, ExpansionError> {
-    let lookup = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-    Expander { escape: '\\', quotes: true, lookup: &lookup }.expand(word)
+    let lookup = |name: &str| {
+        variables
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| (*v).to_owned())
+    };
+    Expander {
+        escape: '\\',
+        quotes: true,
+        lookup: &lookup,
+    }
+    .expand(word)
 }
 
 fn expand(word: &str) -> String {
-    const VARIABLES: &[(&str, &str)] =
-        &[("str", "foobarbaz"), ("string", "foobarbaz"), ("foo", "/bar"), ("empty", ""), ("path", "/tmp/foo.txt"), ("stars", "a***yy*")];
+    const VARIABLES: &[(&str, &str)] = &[
+        ("str", "foobarbaz"),
+        ("string", "foobarbaz"),
+        ("foo", "/bar"),
+        ("empty", ""),
+        ("path", "/tmp/foo.txt"),
+        ("stars", "a***yy*"),
+    ];
     match with(VARIABLES, word) {
         Ok(expanded) => expanded.text,
         Err(error) => format!("error: {error}"),
@@ -74,9 +90,17 @@ fn quotes_and_escapes() {
         assert_eq!(expand(word), expected, "{word}");
     }
     let lookup = |_: &str| Some("v".to_owned());
-    let heredoc = Expander { escape: '\\', quotes: false, lookup: &lookup };
+    let heredoc = Expander {
+        escape: '\\',
+        quotes: false,
+        lookup: &lookup,
+    };
     assert_eq!(heredoc.expand("it's \"$x\" \\$x").unwrap().text, "it's \"v\" $x");
-    let windows = Expander { escape: '`', quotes: true, lookup: &lookup };
+    let windows = Expander {
+        escape: '`',
+        quotes: true,
+        lookup: &lookup,
+    };
     assert_eq!(windows.expand("c:\\a`$x`` \"`\"\"").unwrap().text, "c:\\a$x` \"");
 }
 
@@ -94,7 +118,10 @@ fn patterns() {
         ("${path/./-}", "/tmp/foo-txt"),
         ("${path/$foo/}", "/tmp/foo.txt"),
         ("${unset///}", ""),
-        ("${str/\\x/y}", "error: invalid pattern \"\\\\x\" in a substitution"),
+        (
+            "${str/\\x/y}",
+            "error: invalid pattern \"\\\\x\" in a substitution",
+        ),
     ] {
         assert_eq!(expand(word), expected, "{word}");
     }
@@ -110,7 +137,11 @@ fn errors_say_what_and_where() {
         ("${foo:-x", "missing } of a substitution", 0..8),
         ("${foo=x}", "unsupported modifier \"=\" in a substitution", 0..6),
         ("${foo:=x}", "unsupported modifier \":=\" in a substitution", 0..7),
-        ("${foo//x}", "missing / before the replacement of a substitution", 0..9),
+        (
+            "${foo//x}",
+            "missing / before the replacement of a substitution",
+            0..9,
+        ),
         ("'a", "unterminated ' quote", 0..2),
         ("x\"a", "unterminated \" quote", 1..3),
         ("${unset:?set it}", "unset: set it", 0..16),
@@ -118,7 +149,11 @@ fn errors_say_what_and_where() {
         ("${empty:?}", "empty: is not allowed to be empty", 0..10),
     ] {
         let error = with(&[("foo", "/bar"), ("empty", "")], word).unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.range), (expected, range), "{word}");
+        assert_eq!(
+            (error.to_string().as_str(), error.range),
+            (expected, range),
+            "{word}"
+        );
     }
 }
 
@@ -145,9 +180,22 @@ fn hostile_words_end() {
     assert_eq!(with(&[], &deep).unwrap_err().kind, ExpansionErrorKind::TooDeep);
     let value = "x".repeat(1 << 20);
     let lookup = |_: &str| Some(value.clone());
-    let expander = Expander { escape: '\\', quotes: true, lookup: &lookup };
-    assert_eq!(expander.expand(&"$a".repeat(100)).unwrap_err().kind, ExpansionErrorKind::TooLarge);
-    assert_eq!(expander.expand(&format!("\"{}\"", "$a".repeat(100))).unwrap_err().kind, ExpansionErrorKind::TooLarge);
+    let expander = Expander {
+        escape: '\\',
+        quotes: true,
+        lookup: &lookup,
+    };
+    assert_eq!(
+        expander.expand(&"$a".repeat(100)).unwrap_err().kind,
+        ExpansionErrorKind::TooLarge
+    );
+    assert_eq!(
+        expander
+            .expand(&format!("\"{}\"", "$a".repeat(100)))
+            .unwrap_err()
+            .kind,
+        ExpansionErrorKind::TooLarge
+    );
 }
 
 proptest! {
