@@ -29,3 +29,6 @@ pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod sandbox;
+pub mod snapshot;
+pub mod solve;
+pub mod source;
