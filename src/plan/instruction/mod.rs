@@ -147,7 +147,10 @@ pub(super) fn check(instruction: &Instruction, escape: char) -> Result<&'static 
 pub(super) fn check_trigger(instruction: &Instruction, escape: char) -> Result<(), PlanError> {
     // First of all: ONBUILD in ONBUILD in ONBUILD is refused, not descended into.
     if let Some(definition) = definition(&instruction.keyword).filter(|definition| !definition.trigger) {
-        return Err(PlanErrorKind::Trigger { keyword: definition.name }.at(instruction.keyword_span()));
+        return Err(PlanErrorKind::Trigger {
+            keyword: definition.name,
+        }
+        .at(instruction.keyword_span()));
     }
     check(instruction, escape).map(drop)
 }

@@ -66,7 +66,12 @@ fn many_stages_and_steps_plan_in_linear_time() {
         let _ = writeln!(text, "ENV A{i}=1 B{i}=$A{i}\nARG C{i}=$B{i}");
         text
     });
-    in_time("50000 variables", || assert_eq!(plan_with(&variables, super::input()).unwrap().config.env.len(), 100_001));
+    in_time("50000 variables", || {
+        assert_eq!(
+            plan_with(&variables, super::input()).unwrap().config.env.len(),
+            100_001
+        )
+    });
     let text = format!("FROM a\n{}", "RUN x\n".repeat(20_000));
     in_time("20000 steps", || {
         assert_eq!(plan_with(&text, super::input()).unwrap().chain.len(), 20_000)
