@@ -10,6 +10,7 @@
 //! | `chunker`| content -> chunk boundaries, holes                          | none    |
 //! | `blob`   | a byte stream <-> `Content` (inline, chunk, list of chunks) | store   |
 //! | `directory` | a `TreeId` -> entries; entries -> a `TreeId`; rewriting  | store   |
+//! | `root`   | a root's metadata, directory and links <-> one node   | store   |
 //! | `walk`   | a root -> every path in order                               | store   |
 //! | `diff`   | two roots -> what changed                                   | store   |
 //! | `edit`   | a root + grafts, removals -> a root                         | store   |
