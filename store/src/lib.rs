@@ -2,15 +2,15 @@
 //!
 //! | module   | turns what into what                                        | effects |
 //! |----------|-------------------------------------------------------------|---------|
-//! | `error`  | every way a store call fails                                | none    |
 //! | `digest` | bytes -> `ChunkId`, `TreeId`, `ContentId`                   | none    |
 //! | `name`   | bytes -> `Name`, `GuestPath` (parsed once, then proof)      | none    |
+//! | `error`  | every way a store call fails                                | none    |
 //! | `tree`   | entries <-> canonical bytes of directories and roots        | none    |
 //! | `store`  | the seam: ids -> bytes, records; batches in                 | none    |
 //! | `chunker`| content -> chunk boundaries, holes                          | none    |
 //! | `blob`   | a byte stream <-> `Content` (inline, chunk, list of chunks) | store   |
 //! | `directory` | a `TreeId` -> entries; entries -> a `TreeId`; rewriting  | store   |
-//! | `root`   | a root's metadata, directory and links <-> one node   | store   |
+//! | `root`   | a `Root` <-> its `TreeId`; the empty tree                    | store   |
 //! | `walk`   | a root -> every path in order                               | store   |
 //! | `diff`   | two roots -> what changed                                   | store   |
 //! | `edit`   | a root + grafts, removals -> a root                         | store   |
