@@ -22,7 +22,13 @@
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
 pub mod dockerfile;
+pub mod export;
+pub mod images;
+pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod sandbox;
+pub mod snapshot;
+pub mod solve;
+pub mod source;

@@ -2,14 +2,15 @@
 //!
 //! | module   | turns what into what                                        | effects |
 //! |----------|-------------------------------------------------------------|---------|
-//! | `error`  | every way a store call fails                                | none    |
 //! | `digest` | bytes -> `ChunkId`, `TreeId`, `ContentId`                   | none    |
 //! | `name`   | bytes -> `Name`, `GuestPath` (parsed once, then proof)      | none    |
+//! | `error`  | every way a store call fails                                | none    |
 //! | `tree`   | entries <-> canonical bytes of directories and roots        | none    |
 //! | `store`  | the seam: ids -> bytes, records; batches in                 | none    |
 //! | `chunker`| content -> chunk boundaries, holes                          | none    |
 //! | `blob`   | a byte stream <-> `Content` (inline, chunk, list of chunks) | store   |
 //! | `directory` | a `TreeId` -> entries; entries -> a `TreeId`; rewriting  | store   |
+//! | `root`   | a `Root` <-> its `TreeId`; the empty tree                    | store   |
 //! | `walk`   | a root -> every path in order                               | store   |
 //! | `diff`   | two roots -> what changed                                   | store   |
 //! | `edit`   | a root + grafts, removals -> a root                         | store   |
@@ -19,14 +20,29 @@
 //! A module uses only modules above it (`tests/layering.rs` of the root package). The format is drawn in `store/DESIGN.md`.
 //! Everything here is synchronous and free of `unsafe`.
 
+pub mod blob;
+mod chunker;
+pub mod diff;
 mod digest;
+pub mod directory;
+pub mod edit;
 mod error;
+mod memory;
 mod name;
+mod rocks;
+pub mod root;
 mod store;
 mod tree;
+pub mod walk;
 
+pub use blob::ChunkWriter;
+pub use diff::{Change, ChangeKind};
 pub use digest::{ChunkId, ContentId, TreeId};
+pub use directory::Directory;
+pub use edit::Edit;
 pub use error::{StoreError, StoreResult};
+pub use memory::MemoryStore;
 pub use name::{GuestPath, Name, NameError};
+pub use rocks::{Lease, Options, RocksStore, Swept};
 pub use store::{Record, RecordKind, Store};
 pub use tree::{Content, Data, Device, Entry, Links, Meta, Node, Root, Time, TreeRef, Xattrs};

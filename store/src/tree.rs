@@ -2,6 +2,10 @@
 //!
 //! Types here; their canonical encoding in `tree/encode.rs`; specified in `store/DESIGN.md`. No effects.
 
+pub(crate) mod acl;
+pub(crate) mod encode;
+pub(crate) mod wire;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,7 +33,9 @@ pub struct Time {
 
 /// Extended attributes, sorted by name; empty costs nothing. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Xattrs(Option<Arc<BTreeMap<Box<[u8]>, Box<[u8]>>>>);
+pub struct Xattrs(Option<Arc<XattrMap>>);
+
+type XattrMap = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 impl Xattrs {
     /// The value of `name`.
@@ -63,7 +69,7 @@ impl Xattrs {
     }
 
     /// Names and values in order of names.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.0
             .iter()
             .flat_map(|map| map.iter().map(|(name, value)| (&**name, &**value)))
