@@ -24,6 +24,7 @@
 pub mod dockerfile;
 pub mod export;
 pub mod images;
+pub mod exec;
 pub mod layer;
 pub mod oci;
 pub mod plan;
