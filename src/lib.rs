@@ -21,6 +21,7 @@
 //!
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
+pub mod dockerfile;
 pub mod export;
 pub mod images;
 pub mod layer;

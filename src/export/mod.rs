@@ -116,10 +116,10 @@ pub fn export(
     }
     let named;
     let items = match (output.names()?, items) {
-        (Some(names), [item]) => {
+        (Some(given), [item]) => {
             named = [Item {
                 image: item.image.clone(),
-                names,
+                names: given,
             }];
             &named
         }

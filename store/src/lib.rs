@@ -2,9 +2,9 @@
 //!
 //! | module   | turns what into what                                        | effects |
 //! |----------|-------------------------------------------------------------|---------|
-//! | `error`  | every way a store call fails                                | none    |
 //! | `digest` | bytes -> `ChunkId`, `TreeId`, `ContentId`                   | none    |
 //! | `name`   | bytes -> `Name`, `GuestPath` (parsed once, then proof)      | none    |
+//! | `error`  | every way a store call fails                                | none    |
 //! | `tree`   | entries <-> canonical bytes of directories and roots        | none    |
 //! | `store`  | the seam: ids -> bytes, records; batches in                 | none    |
 //! | `chunker`| content -> chunk boundaries, holes                          | none    |
@@ -28,6 +28,7 @@ pub mod edit;
 mod error;
 mod memory;
 mod name;
+mod rocks;
 pub mod root;
 mod store;
 mod tree;
@@ -41,5 +42,6 @@ pub use edit::Edit;
 pub use error::{StoreError, StoreResult};
 pub use memory::MemoryStore;
 pub use name::{GuestPath, Name, NameError};
+pub use rocks::{Lease, Options, RocksStore, Swept};
 pub use store::{Record, RecordKind, Store};
 pub use tree::{Content, Data, Device, Entry, Links, Meta, Node, Root, Time, TreeRef, Xattrs};
