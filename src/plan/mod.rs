@@ -3,180 +3,62 @@
 //! Pure. One file for each instruction in `instruction/`, listed in `instruction::ALL`. Vertices are of BuildKit LLB's kinds
 //! (source, exec, file), so that an LLB client can be served by the same solver one day.
 
+mod chmod;
+mod op;
+
+use std::collections::{BTreeMap, HashMap};
+
 use serde::{Deserialize, Serialize};
 
-use crate::oci::config::RunConfig;
+pub use self::chmod::{Chmod, ChmodError};
+pub use self::op::{
+    CacheSharing, CopyItem, CopyOp, CopySource, Edge, ImageOp, Lines, MakeDirectoryOp, MountOwner,
+    MountSource, Network, Op, RunMount, RunMountKind, RunOp, Security, Vertex, VertexId,
+};
+use crate::oci::config::{ImageConfig, RunConfig};
 use crate::oci::platform::Platform;
 
-/// The position of a vertex in `Plan::vertices`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct VertexId(pub usize);
-
-/// An output of a vertex; exec vertices may have several, output 0 is the root filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Edge {
-    /// The producer.
-    pub vertex: VertexId,
-    /// Which of its outputs.
-    pub output: usize,
-}
-
-/// Where in the Dockerfile something stands: 1-based lines, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Lines {
-    /// First line.
-    pub first: usize,
-    /// Last line.
-    pub last: usize,
-}
-
-/// One unit of work, with what it needs and how it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vertex {
-    /// What to do. The definition key digests this, canonically encoded, and the inputs' keys; nothing else in this struct.
-    pub op: Op,
-    /// Numbered inputs: `op` refers to them by index.
-    pub inputs: Vec<Edge>,
-    /// As shown: `[build 2/5] RUN make`.
-    pub name: String,
-    /// The instruction, for errors. `None` for what no instruction asks for.
-    pub lines: Option<Lines>,
-    /// The layer's history entry (`created_by`); `None` when the vertex is no step of the exported chain.
-    pub created_by: Option<String>,
-    /// Whether `--no-cache` or `--no-cache-filter` covers it.
-    pub ignore_cache: bool,
-}
-
-/// An operation. Serialised parts never hold clocks, host paths, spans or secret values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Op {
-    /// The empty tree.
-    Scratch,
-    /// An image's tree, by reference and platform; no inputs. Its key is the resolved manifest's digest.
-    Image(ImageOp),
-    /// A process on input 0; further inputs are what its mounts name.
-    Run(RunOp),
-    /// COPY and ADD onto input 0; input 1 is the source tree unless the source is a context.
-    Copy(CopyOp),
-    /// A directory (WORKDIR) on input 0, created when missing.
-    MakeDirectory(MakeDirectoryOp),
-}
-
-/// See `Op::Image`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageOp {
-    /// The normalised reference: `docker.io/library/debian:latest`.
-    pub reference: String,
-    /// The platform asked for.
+/// What a plan is made of besides the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanInput {
+    /// `--build-arg`; a name without a value (and without one in the client's environment) is as if not given.
+    pub build_args: BTreeMap<String, Option<String>>,
+    /// `--target`: a stage's name; `None` is the last stage.
+    pub target: Option<String>,
+    /// Platform of the result.
     pub platform: Platform,
-}
-
-/// See `Op::Run`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunOp {
-    /// Arguments, shell included; never empty.
-    pub argv: Vec<String>,
-    /// `NAME=value`, ENV and ARG values, in order.
-    pub env: Vec<String>,
-    /// Working directory, absolute.
-    pub cwd: String,
-    /// As USER wrote it, looked up in the image's passwd and group; empty is root.
-    pub user: String,
-    /// Network.
+    /// Platform of this machine.
+    pub build_platform: Platform,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--no-cache-filter`: names of stages that no cache answers for.
+    pub no_cache_filter: Vec<String>,
+    /// `--label`, over those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
+    /// `--network`, for steps that don't say.
     pub network: Network,
-    /// Extra lines of /etc/hosts: (name, address).
-    pub extra_hosts: Vec<(String, String)>,
-    /// Mounts besides the root filesystem, in order.
-    pub mounts: Vec<RunMount>,
-    /// Heredoc files that the shell reads: (path inside the step, content). Empty for plain commands.
-    pub files: Vec<(String, String)>,
+    /// `--add-host`: (name, address).
+    pub add_hosts: Vec<(String, String)>,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// The images that [`base_images`] asked for.
+    pub bases: HashMap<ImageOp, BaseImage>,
 }
 
-/// The network of a step or container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// The host's.
-    #[default]
-    Host,
-    /// A loopback of its own.
-    None,
+/// What a plan needs to know of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseImage {
+    /// Its config.
+    pub config: ImageConfig,
 }
 
-/// A `RUN --mount`. (The kinds widen with the whole Dockerfile.)
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunMount {
-    /// What is mounted.
-    pub kind: RunMountKind,
-    /// Where, absolute.
-    pub target: String,
-    /// Whether writes are refused.
-    pub read_only: bool,
-}
-
-/// What a `RUN --mount` mounts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RunMountKind {
-    /// A directory or file of input `input`; writes are dropped.
-    Bind {
-        /// Index into the vertex's inputs; `None` is the build context.
-        input: Option<usize>,
-        /// Path in it.
-        source: String,
-    },
-    /// A fresh tmpfs of at most `size` bytes (0: no limit).
-    Tmpfs {
-        /// Bytes.
-        size: u64,
-    },
-}
-
-/// See `Op::Copy`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CopyOp {
-    /// Where the sources are.
-    pub from: CopySource,
-    /// What to copy.
-    pub sources: Vec<CopyItem>,
-    /// Destination: absolute, already joined with WORKDIR; a trailing slash is kept and means a directory.
-    pub destination: String,
-    /// `--chown`, looked up in input 0's passwd and group; `None` means 0:0.
-    pub chown: Option<String>,
-    /// `--chmod`, octal.
-    pub chmod: Option<u16>,
-    /// Whether local tar archives are unpacked (ADD).
-    pub unpack: bool,
-    /// Whether this was ADD (URLs allowed).
-    pub add: bool,
-}
-
-/// Where COPY reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CopySource {
-    /// The build context of this name; the main one is `""`. Keyed by the content digest of what is copied.
-    Context(String),
-    /// The tree of input 1.
-    Input,
-}
-
-/// One source of COPY or ADD.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CopyItem {
-    /// A path or glob relative to the source's root, `filepath.Match` syntax with `**`.
-    Path(String),
-    /// A file given in the Dockerfile: (name, content).
-    Inline(String, String),
-    /// A URL (ADD).
-    Url(String),
-}
-
-/// See `Op::MakeDirectory`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MakeDirectoryOp {
-    /// Absolute path.
-    pub path: String,
-    /// Owner as USER wrote it; empty is root.
-    pub user: String,
+/// A `--build-context`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// `docker-image://reference`.
+    Image(String),
+    /// A directory or whatever else the source room fetches by the context's name.
+    Files,
 }
 
 /// One line of the resulting image's history, in order.
@@ -201,10 +83,16 @@ pub struct Plan {
     pub chain: Vec<VertexId>,
     /// Config of the resulting image.
     pub config: RunConfig,
-    /// Author, from MAINTAINER.
+    /// Author, from MAINTAINER or the base.
     pub author: String,
     /// History after the base's.
     pub history: Vec<PlannedHistory>,
     /// Platform of the result.
     pub platform: Platform,
+    /// Predefined proxy arguments (`NAME=value`), for every RUN whose `env` doesn't have the name. In no key and no history.
+    pub proxy: Vec<String>,
+    /// `BUILDKIT_SANDBOX_HOSTNAME`, for every RUN. In no key.
+    pub hostname: Option<String>,
+    /// `SOURCE_DATE_EPOCH`, seconds: the created time of image and history, and the upper limit of layers' times.
+    pub source_date_epoch: Option<i64>,
 }

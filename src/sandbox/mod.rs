@@ -55,6 +55,30 @@ pub enum Mount {
     },
 }
 
+/// A resource limit of a process, by its `setrlimit(2)` name in lower case without `RLIMIT_` (`nofile`), as `--ulimit` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// `nofile`, `nproc`, `core`, ...
+    pub name: String,
+    /// Soft limit; `None` is unlimited.
+    pub soft: Option<u64>,
+    /// Hard limit; `None` is unlimited.
+    pub hard: Option<u64>,
+}
+
+/// What a container may use. The default is Docker's: no limit but the ulimits of a plain `docker run`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory, page cache included. Needs a memory cgroup.
+    pub memory: Option<u64>,
+    /// Processes and threads. Needs a pids cgroup.
+    pub pids: Option<u64>,
+    /// Bytes of /dev/shm; `None` is 64 MiB.
+    pub shm: Option<u64>,
+    /// Over the defaults.
+    pub ulimits: Vec<Ulimit>,
+}
+
 /// A container process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -84,6 +108,8 @@ pub struct Spec {
     pub privileged: bool,
     /// Whether a minimal init (pid 1) forwards signals and reaps; otherwise the process itself is pid 1.
     pub init: bool,
+    /// What it may use.
+    pub limits: Limits,
 }
 
 /// What a container's root is.
