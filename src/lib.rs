@@ -21,7 +21,10 @@
 //!
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
+pub mod cli;
+pub mod engine;
 pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod sandbox;
+pub mod server;

@@ -56,6 +56,8 @@ pub struct Failure {
 
 /// The build, or what a user asked for, failed.
 pub const STATUS_FAILED: u8 = 1;
+/// Arguments that make no request.
+pub const STATUS_USAGE: u8 = 2;
 /// An error of ours or of the machine.
 pub const STATUS_ERROR: u8 = 125;
 /// Interrupted.
@@ -209,4 +211,37 @@ pub struct Status {
     pub containers: u64,
     /// Resident memory in bytes.
     pub memory: u64,
+}
+
+impl Failure {
+    /// What the user asked for failed or is not there.
+    pub fn refused(message: String) -> Self {
+        Self::new(STATUS_FAILED, message)
+    }
+
+    /// An error of ours, or of the machine.
+    pub fn error(message: String) -> Self {
+        Self::new(STATUS_ERROR, message)
+    }
+
+    /// Arguments that don't make a request.
+    pub fn usage(message: String) -> Self {
+        Self::new(STATUS_USAGE, message)
+    }
+
+    fn new(status: u8, message: String) -> Self {
+        Self {
+            status,
+            message,
+            detail: None,
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds what to try next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
 }

@@ -326,3 +326,35 @@ pub struct PruneRequest {
     /// Remove containers that ended.
     pub containers: bool,
 }
+
+impl Request {
+    /// The request's name, as the command line has it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Build(_) => "build",
+            Self::Run(_) => "run",
+            Self::Exec(_) => "exec",
+            Self::Containers { .. } => "ps",
+            Self::Logs(_) => "logs",
+            Self::Stop { .. } => "stop",
+            Self::Kill { .. } => "kill",
+            Self::Wait { .. } => "wait",
+            Self::RemoveContainers { .. } => "rm",
+            Self::Commit(_) => "commit",
+            Self::Images { .. } => "images",
+            Self::History { .. } => "history",
+            Self::Inspect { .. } => "inspect",
+            Self::Tag { .. } => "tag",
+            Self::RemoveImages { .. } => "rmi",
+            Self::Save { .. } => "save",
+            Self::Load { .. } => "load",
+            Self::Import(_) => "import",
+            Self::Pull { .. } => "pull",
+            Self::Diff { .. } => "diff",
+            Self::Prune(_) => "prune",
+            Self::DiskUsage => "du",
+            Self::Status => "status",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}

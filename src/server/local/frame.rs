@@ -24,7 +24,7 @@ const MAX_FILES: usize = 64;
 const HEADER: usize = 8;
 
 /// A connection that carries frames. One thread may receive while others send.
-pub struct Channel {
+pub(crate) struct Channel {
     stream: UnixStream,
     incoming: Mutex<Incoming>,
     sending: Mutex<()>,
@@ -38,7 +38,7 @@ struct Incoming {
 
 impl Channel {
     /// Carries frames over `stream`.
-    pub fn new(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream) -> Self {
         Self {
             stream,
             incoming: Mutex::default(),
@@ -46,16 +46,12 @@ impl Channel {
         }
     }
 
-    /// The socket.
-    pub fn stream(&self) -> &UnixStream {
-        &self.stream
-    }
 
     /// Sends one value and its descriptors as one frame.
     ///
     /// # Errors
     /// The socket's; `BrokenPipe` when the other side is gone, `InvalidInput` for what no frame holds.
-    pub fn send<T: Serialize>(&self, value: &T, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send<T: Serialize>(&self, value: &T, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let payload = serde_json::to_vec(value)?;
         if payload.len() > MAX_PAYLOAD || files.len() > MAX_FILES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
@@ -81,7 +77,7 @@ impl Channel {
     ///
     /// # Errors
     /// The socket's; `UnexpectedEof` inside a frame; `InvalidData` for a payload that is no such value, or too large.
-    pub fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    pub(crate) fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         if !incoming.fill(&self.stream, HEADER)? {
             return Ok(None);

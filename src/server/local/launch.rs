@@ -78,7 +78,7 @@ pub enum LaunchError {
 ///
 /// # Errors
 /// See `LaunchError`.
-pub fn launch(place: &Place, idle: Option<Duration>, on_wait: &mut dyn FnMut(Option<u32>)) -> Result<(), LaunchError> {
+pub(crate) fn launch(place: &Place, idle: Option<Duration>, on_wait: &mut dyn FnMut(Option<u32>)) -> Result<(), LaunchError> {
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(place.log())?;
     let mut command = Command::new("/proc/self/exe");
     command.arg("--store").arg(place.store()).args(["engine", "serve"]);

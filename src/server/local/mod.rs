@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build_id::version;
 pub use connect::{Client, ConnectError, Controller, Start};
+pub use launch::{Announcement, LaunchError};
 pub use listen::{Serve, serve};
 pub use place::Place;
 
