@@ -1,1 +1,13 @@
-//! Tests.
+//! Whole-program tests, one binary. This is the table of contents.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its scene has failed"
+)]
+
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
+
+// A store of its own for a test.
+mod scratch;

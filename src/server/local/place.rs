@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
             drop(listener);
             assert_eq!(place.connect().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-            place.listen().unwrap();
+            let _again = place.listen().unwrap();
             place.connect().unwrap();
         }
     }
