@@ -19,14 +19,27 @@
 //! A module uses only modules above it (`tests/layering.rs` of the root package). The format is drawn in `store/DESIGN.md`.
 //! Everything here is synchronous and free of `unsafe`.
 
+pub mod blob;
+mod chunker;
+pub mod diff;
 mod digest;
+pub mod directory;
+pub mod edit;
 mod error;
+mod memory;
 mod name;
+pub mod root;
 mod store;
 mod tree;
+pub mod walk;
 
+pub use blob::ChunkWriter;
+pub use diff::{Change, ChangeKind};
 pub use digest::{ChunkId, ContentId, TreeId};
+pub use directory::Directory;
+pub use edit::Edit;
 pub use error::{StoreError, StoreResult};
+pub use memory::MemoryStore;
 pub use name::{GuestPath, Name, NameError};
 pub use store::{Record, RecordKind, Store};
 pub use tree::{Content, Data, Device, Entry, Links, Meta, Node, Root, Time, TreeRef, Xattrs};

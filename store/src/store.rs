@@ -3,6 +3,8 @@
 //! Durability: `put_chunks` and `put_nodes` may be lost by a crash until `sync` returns; a record is durable when `put_record`
 //! returns, and `put_record` makes everything put before it durable first. So a record never names what a crash can take.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{ChunkId, StoreResult, TreeId, TreeRef};
@@ -114,4 +116,51 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Database`, `Malformed`.
     fn records(&self, kind: RecordKind, prefix: &[u8]) -> StoreResult<Vec<(Vec<u8>, Record)>>;
+}
+
+/// A shared store is a store, so that `&arc` serves where `&dyn Store` is wanted.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn chunk(&self, id: ChunkId) -> StoreResult<Bytes> {
+        (**self).chunk(id)
+    }
+
+    fn has_chunks(&self, ids: &[ChunkId]) -> StoreResult<Vec<bool>> {
+        (**self).has_chunks(ids)
+    }
+
+    fn put_chunks(&self, chunks: Vec<(ChunkId, Bytes)>) -> StoreResult<()> {
+        (**self).put_chunks(chunks)
+    }
+
+    fn node(&self, id: TreeId) -> StoreResult<Bytes> {
+        (**self).node(id)
+    }
+
+    fn put_nodes(&self, nodes: Vec<(TreeId, Bytes)>) -> StoreResult<()> {
+        (**self).put_nodes(nodes)
+    }
+
+    fn sync(&self) -> StoreResult<()> {
+        (**self).sync()
+    }
+
+    fn record(&self, kind: RecordKind, key: &[u8]) -> StoreResult<Option<Record>> {
+        (**self).record(kind, key)
+    }
+
+    fn put_record(&self, kind: RecordKind, key: &[u8], record: &Record) -> StoreResult<()> {
+        (**self).put_record(kind, key, record)
+    }
+
+    fn put_records_lazily(&self, kind: RecordKind, records: Vec<(Vec<u8>, Record)>) -> StoreResult<()> {
+        (**self).put_records_lazily(kind, records)
+    }
+
+    fn delete_record(&self, kind: RecordKind, key: &[u8]) -> StoreResult<()> {
+        (**self).delete_record(kind, key)
+    }
+
+    fn records(&self, kind: RecordKind, prefix: &[u8]) -> StoreResult<Vec<(Vec<u8>, Record)>> {
+        (**self).records(kind, prefix)
+    }
 }

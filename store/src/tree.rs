@@ -2,6 +2,10 @@
 //!
 //! Types here; their canonical encoding in `tree/encode.rs`; specified in `store/DESIGN.md`. No effects.
 
+pub(crate) mod acl;
+pub(crate) mod encode;
+pub(crate) mod wire;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -63,7 +67,7 @@ impl Xattrs {
     }
 
     /// Names and values in order of names.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.0
             .iter()
             .flat_map(|map| map.iter().map(|(name, value)| (&**name, &**value)))
