@@ -8,6 +8,8 @@
 mod engine;
 // Help texts and wrong arguments.
 mod help;
+// Containers, as root and as a plain user.
+mod sandbox;
 
 // A store of its own for a test.
 mod scratch;

@@ -2,11 +2,57 @@
 //!
 //! In: a `Spec` and a root filesystem. Out: a `Running`, then an `Exit`. A small single-threaded helper forks the processes,
 //! never the threaded engine. All `unsafe` is in `sys.rs`. Works as root and, through a user namespace, as an ordinary user.
+//!
+//! ```text
+//! engine -- Helper ----control socket---- launcher   outlives the helper to remove cgroups
+//!    |                                     helper     pid 1 of its own pid namespace, one thread: its end ends every container
+//!    `---- Running ----channel-------------- command   pid 1 of the container, or its init
+//! ```
+//!
+//! | file       | turns what into what                                                        |
+//! |------------|-----------------------------------------------------------------------------|
+//! | `error`    | a failed step -> what it was, what to do                                    |
+//! | `wire`     | messages and descriptors <-> datagrams                                      |
+//! | `client`   | the engine's side: `Helper`, `Running`                                      |
+//! | `launch`   | the helper's start: user namespace, sealed executable, pid namespace        |
+//! | `subids`   | /etc/subuid, newuidmap -> an id mapping                                     |
+//! | `serve`    | the helper's loop: requests -> children, their ends -> events               |
+//! | `cgroup`   | limits -> cgroups (v1, v2, hybrid, none)                                    |
+//! | `container`| one child: the order of all steps from the fork to the exec                 |
+//! | `root`     | a root filesystem and its mounts -> the child's `/`                         |
+//! | `target`   | a path in a hostile root -> a descriptor, stubs where nothing was           |
+//! | `process`  | limits, capabilities, identity, then the command itself                     |
+//! | `seccomp`  | Docker's profile -> BPF                                                     |
+//!
+//! **Stubs.** What is mounted over must exist. Where the image has no `/proc`, `/etc/hosts` and so on, the sandbox creates an
+//! empty directory or file and reports it ([`Running::created_stubs`]); times of the parent directory are put back. Whoever
+//! commits the filesystem removes those that are still empty, so that they enter no snapshot.
+//!
+//! **Devices.** Every mount but /dev/pts and the few bound host devices is `nodev`: device nodes can be made and stored in an
+//! image, never opened. That needs no device cgroup and holds for ordinary users alike.
+
+mod cgroup;
+mod client;
+mod container;
+mod error;
+mod launch;
+mod process;
+mod root;
+mod seccomp;
+mod serve;
+mod subids;
+mod sys;
+mod target;
+mod wire;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use client::{Helper, Running};
+pub use error::{SandboxError, Step};
+pub use launch::{COMMAND as HELPER_COMMAND, helper_main};
 
 use crate::plan::Network;
 
@@ -80,7 +126,11 @@ pub struct Limits {
 }
 
 /// A container process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, as `docker run` has them"
+)]
 pub struct Spec {
     /// Arguments; `argv[0]` is looked up in the container's PATH.
     pub argv: Vec<String>,
@@ -119,4 +169,24 @@ pub enum RootFilesystem {
     Fuse(Box<dyn FnOnce(OwnedFd) -> std::io::Result<()> + Send>),
     /// A host directory.
     Directory(PathBuf),
+}
+
+/// A process's standard streams; with a tty they are not used.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
+/// A mount point that the image lacked and the sandbox created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stub {
+    /// In the container: absolute, no symlinks on the way.
+    pub path: String,
+    /// A directory, otherwise an empty file.
+    pub directory: bool,
 }
