@@ -1,1 +1,47 @@
-//! A writable filesystem over one immutable tree.
+//! A writable filesystem over one immutable tree: what a step's processes see as their root.
+//!
+//! | module     | turns what into what                                              | effects            |
+//! |------------|-------------------------------------------------------------------|--------------------|
+//! | `error`    | every way it fails, towards the engine and the kernel             | log                |
+//! | `protocol` | what the kernel asks and is told, in our own words                | none               |
+//! | `acl`      | POSIX ACLs: modes, inheritance                                    | none               |
+//! | `staging`  | written bytes -> memory, then disk, until sealed                  | memory, disk       |
+//! | `content`  | immutable file content, stored or staged; sealing it              | store              |
+//! | `pieces`   | writes over immutable content -> bytes                            | staging            |
+//! | `lower`    | immutable directories, stored or frozen; sealing them             | store              |
+//! | `links`    | the base's hard-link table, by directory                          | none               |
+//! | `inode`    | inodes by number, clean, changed or nameless                      | none               |
+//! | `upper`    | what this mount changed over its base                             | reads the store    |
+//! | `commit`   | the upper -> an immutable tree, in O(changed)                     | none               |
+//! | `frozen`   | an immutable tree -> a base for the next mount, a `TreeRef`       | store              |
+//! | `trace`    | what a step asked for, counted                                    | none               |
+//! | `fs`       | each message's meaning                                            | upper, staging     |
+//! | `adapter`  | fuser's calls <-> `fs`; fuser's types stop here                   | none               |
+//! | `mount`    | the device, and mounting it from a helper's child                 | mount              |
+//! | `session`  | threads that serve one mount from its first message to its last   | threads            |
+//!
+//! `content` and `pieces` use each other: staged content is frozen pieces, and a piece may be frozen content.
+//! What of POSIX holds is in `SEMANTICS.md`.
+
+mod acl;
+mod adapter;
+mod commit;
+mod content;
+mod error;
+mod frozen;
+mod fs;
+mod inode;
+mod links;
+mod lower;
+mod mount;
+mod pieces;
+mod protocol;
+mod session;
+mod staging;
+mod trace;
+mod upper;
+
+pub use error::FsError;
+pub use frozen::{Base, Frozen, Stats};
+pub use mount::{mount_at, open_device};
+pub use session::{Options, Session};

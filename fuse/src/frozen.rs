@@ -1,0 +1,138 @@
+//! A step's result: an immutable tree, readable at once, durable once sealed.
+//!
+//! In: a frozen upper. Out: a base for the next mount; a `TreeRef`. Effects: `seal` digests staged content, writes directories and
+//! the root to the store, and frees what was staged.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use silt_store::{Links, Meta, Root, Store, TreeRef, root};
+
+use crate::commit::Tree;
+use crate::content::Contents;
+use crate::error::FsError;
+use crate::lower::LowerDir;
+
+/// What a mount starts from.
+#[derive(Debug, Clone)]
+pub enum Base {
+    /// A root in the store.
+    Stored(TreeRef),
+    /// An earlier step's result, sealed or not.
+    Frozen(Arc<Frozen>),
+}
+
+/// How much a step changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Names that are there and new or changed, the directories above them included.
+    pub written: u64,
+    /// Names of the base that are gone.
+    pub removed: u64,
+    /// Bytes of content that were staged.
+    pub staged_bytes: u64,
+}
+
+/// An immutable tree over an immutable base. Shared by the mounts that start from it and the thread that seals it.
+#[derive(Debug)]
+pub struct Frozen {
+    contents: Arc<Contents>,
+    /// Gone once this is sealed.
+    base: Mutex<Option<Base>>,
+    meta: Meta,
+    root: LowerDir,
+    links: Arc<Links>,
+    stats: Stats,
+    sealed: OnceLock<TreeRef>,
+    sealing: Mutex<()>,
+}
+
+/// A base, opened.
+pub(crate) struct Opened {
+    pub(crate) meta: Meta,
+    pub(crate) root: LowerDir,
+    pub(crate) links: Arc<Links>,
+}
+
+impl Base {
+    pub(crate) fn open(&self, store: &dyn Store) -> Result<Opened, FsError> {
+        match self {
+            Self::Stored(reference) => {
+                let root = root::read(store, reference.tree)?;
+                Ok(Opened {
+                    meta: root.meta,
+                    root: LowerDir::stored(root.directory),
+                    links: Arc::new(root.links),
+                })
+            }
+            Self::Frozen(frozen) => Ok(Opened {
+                meta: frozen.meta.clone(),
+                root: frozen.root.clone(),
+                links: Arc::clone(&frozen.links),
+            }),
+        }
+    }
+}
+
+impl Frozen {
+    pub(crate) fn new(contents: Arc<Contents>, base: Base, tree: Tree) -> Self {
+        Self {
+            contents,
+            base: Mutex::new(Some(base)),
+            meta: tree.meta,
+            root: tree.root,
+            links: tree.links,
+            stats: tree.stats,
+            sealed: OnceLock::new(),
+            sealing: Mutex::new(()),
+        }
+    }
+
+    /// Writes the tree to the store, after its base's, and frees what was staged. Blocks; any thread may call it, one does the
+    /// work, and a later call gives the same answer at once. Durable after the store's next `sync` or record.
+    ///
+    /// # Errors
+    /// `Store`: `NoSpace`, `Database`; the tree stays readable, and sealing may be tried again.
+    pub fn seal(&self) -> Result<TreeRef, FsError> {
+        if let Some(sealed) = self.sealed.get() {
+            return Ok(*sealed);
+        }
+        // The oldest first, without recursion: a chain is as long as a Dockerfile.
+        let mut chain = Vec::new();
+        let mut next = self.base.lock().clone();
+        while let Some(Base::Frozen(frozen)) = next {
+            next = frozen.base.lock().clone();
+            chain.push(frozen);
+        }
+        for frozen in chain.into_iter().rev() {
+            frozen.seal_this()?;
+        }
+        self.seal_this()
+    }
+
+    fn seal_this(&self) -> Result<TreeRef, FsError> {
+        let _one_at_a_time = self.sealing.lock();
+        if let Some(sealed) = self.sealed.get() {
+            return Ok(*sealed);
+        }
+        let directory = self.root.seal(&self.contents)?;
+        let root = Root {
+            meta: self.meta.clone(),
+            directory,
+            links: (*self.links).clone(),
+        };
+        let sealed = root::write(&**self.contents.store(), &root)?;
+        *self.base.lock() = None;
+        Ok(*self.sealed.get_or_init(|| sealed))
+    }
+
+    /// The sealed tree, if sealing is done.
+    pub fn sealed(&self) -> Option<TreeRef> {
+        self.sealed.get().copied()
+    }
+
+    /// How much the step changed.
+    pub fn changes(&self) -> Stats {
+        self.stats
+    }
+}

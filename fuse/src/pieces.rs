@@ -1,0 +1,296 @@
+//! A file's bytes as they were written over what it was: ranges of base content, of memory, of the staging disk, and holes between.
+//!
+//! In: writes, truncations, holes. Out: bytes, data ranges. Effects: staging. Nothing is copied up: a partial write to a large base
+//! file is one piece over it.
+
+use std::collections::BTreeMap;
+use std::ops::Range as Span;
+
+use nix::errno::Errno;
+
+use crate::content::{Content, Contents};
+use crate::error::{Reply, io_errno};
+use crate::staging::{Block, Range, Staging};
+
+/// The pieces by where they start; they don't overlap and end at or before `len`.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    map: BTreeMap<u64, Piece>,
+    len: u64,
+    /// Bytes under pieces: the file's length without its holes.
+    covered: u64,
+    /// Bytes under pieces in memory.
+    in_memory: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// `len` bytes of immutable content from `offset` on.
+    Content { content: Content, offset: u64, len: u64 },
+    Memory(Block),
+    Disk(Range),
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Content { len, .. } => *len,
+            Self::Memory(block) => block.len(),
+            Self::Disk(range) => range.len(),
+        }
+    }
+
+    fn split_off(&mut self, at: u64) -> Self {
+        match self {
+            Self::Content { content, offset, len } => {
+                let rest = Self::Content {
+                    content: content.clone(),
+                    offset: *offset + at,
+                    len: *len - at,
+                };
+                *len = at;
+                rest
+            }
+            Self::Memory(block) => Self::Memory(block.split_off(at)),
+            Self::Disk(range) => Self::Disk(range.split_off(at)),
+        }
+    }
+
+    fn truncate(&mut self, to: u64) {
+        match self {
+            Self::Content { len, .. } => *len = to,
+            Self::Memory(block) => block.truncate(to),
+            Self::Disk(range) => range.truncate(to),
+        }
+    }
+
+    fn read_at(&self, contents: &Contents, at: u64, buffer: &mut [u8]) -> Reply<()> {
+        match self {
+            Self::Content { content, offset, .. } => content.read_exact_at(contents, offset + at, buffer),
+            Self::Memory(block) => {
+                let at = at as usize;
+                buffer.copy_from_slice(&block.bytes()[at..at + buffer.len()]);
+                Ok(())
+            }
+            Self::Disk(range) => range.read_at(at, buffer).map_err(|error| io_errno(&error)),
+        }
+    }
+}
+
+impl Pieces {
+    /// The pieces of a file that is `content`.
+    pub(crate) fn of(content: Content) -> Self {
+        let len = content.len();
+        let mut pieces = Self { len, ..Self::default() };
+        if len > 0 {
+            pieces.insert(0, Piece::Content { content, offset: 0, len });
+        }
+        pieces
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn covered(&self) -> u64 {
+        self.covered
+    }
+
+    /// The one content that these pieces are, unchanged from its first byte to its last.
+    pub(crate) fn whole(&self) -> Option<&Content> {
+        match self.map.first_key_value() {
+            Some((0, Piece::Content { content, offset: 0, len })) if *len == self.len && content.len() == self.len => {
+                Some(content)
+            }
+            _ => None,
+        }
+    }
+
+    fn insert(&mut self, start: u64, piece: Piece) {
+        self.covered += piece.len();
+        if let Piece::Memory(block) = &piece {
+            self.in_memory += block.len();
+        }
+        self.map.insert(start, piece);
+    }
+
+    fn remove(&mut self, start: u64) -> Option<Piece> {
+        let piece = self.map.remove(&start)?;
+        self.covered -= piece.len();
+        if let Piece::Memory(block) = &piece {
+            self.in_memory -= block.len();
+        }
+        Some(piece)
+    }
+
+    /// Makes a hole of `span`.
+    fn carve(&mut self, span: &Span<u64>) {
+        if let Some((&start, piece)) = self.map.range(..span.start).next_back()
+            && start + piece.len() > span.start
+            && let Some(mut piece) = self.remove(start)
+        {
+            let rest = piece.split_off(span.start - start);
+            self.insert(start, piece);
+            self.insert(span.start, rest);
+        }
+        while let Some((&start, _)) = self.map.range(span.clone()).next() {
+            let Some(mut piece) = self.remove(start) else { return };
+            if start + piece.len() > span.end {
+                let rest = piece.split_off(span.end - start);
+                self.insert(span.end, rest);
+            }
+        }
+    }
+
+    /// Writes `data` at `offset`; the file grows if need be.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8], staging: &Staging) -> Reply<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let end = offset.checked_add(data.len() as u64).ok_or(Errno::EFBIG)?;
+        if !self.write_in_place(offset, data)? && !self.append_to_neighbour(offset, data, staging)? {
+            let piece = match staging.block(self.in_memory, data) {
+                Some(block) => Piece::Memory(block),
+                None => Piece::Disk(staging.range(data).map_err(|error| io_errno(&error))?),
+            };
+            self.carve(&(offset..end));
+            self.insert(offset, piece);
+        }
+        self.len = self.len.max(end);
+        Ok(())
+    }
+
+    /// Overwrites within one staged piece.
+    fn write_in_place(&mut self, offset: u64, data: &[u8]) -> Reply<bool> {
+        let Some((&start, piece)) = self.map.range_mut(..=offset).next_back() else {
+            return Ok(false);
+        };
+        let at = offset - start;
+        if at + data.len() as u64 > piece.len() {
+            return Ok(false);
+        }
+        match piece {
+            Piece::Content { .. } => return Ok(false),
+            Piece::Memory(block) => block.overwrite(at as usize, data),
+            Piece::Disk(range) => range.overwrite(at, data).map_err(|error| io_errno(&error))?,
+        }
+        Ok(true)
+    }
+
+    /// Grows the staged piece that ends at `offset`, where nothing lies in the way.
+    fn append_to_neighbour(&mut self, offset: u64, data: &[u8], staging: &Staging) -> Reply<bool> {
+        let more = data.len() as u64;
+        if self.map.range(offset..offset + more).next().is_some() {
+            return Ok(false);
+        }
+        let held = self.in_memory;
+        let Some((&start, piece)) = self.map.range_mut(..offset).next_back() else {
+            return Ok(false);
+        };
+        if start + piece.len() != offset {
+            return Ok(false);
+        }
+        let grown = match piece {
+            Piece::Content { .. } => false,
+            Piece::Memory(block) => {
+                let grown = staging.extend_block(held, block, data);
+                self.in_memory += if grown { more } else { 0 };
+                grown
+            }
+            Piece::Disk(range) => staging.extend_range(range, data).map_err(|error| io_errno(&error))?,
+        };
+        self.covered += if grown { more } else { 0 };
+        Ok(grown)
+    }
+
+    /// Cuts the file or grows it with a hole.
+    pub(crate) fn truncate(&mut self, len: u64) {
+        if len < self.len {
+            if let Some((&start, piece)) = self.map.range(..len).next_back()
+                && start + piece.len() > len
+                && let Some(mut piece) = self.remove(start)
+            {
+                piece.truncate(len - start);
+                self.insert(start, piece);
+            }
+            while let Some((&start, _)) = self.map.range(len..).next() {
+                drop(self.remove(start));
+            }
+        }
+        self.len = len;
+    }
+
+    /// Makes zeros of what the file has of `span`.
+    pub(crate) fn punch(&mut self, span: &Span<u64>) {
+        let span = span.start..span.end.min(self.len);
+        if !span.is_empty() {
+            self.carve(&span);
+        }
+    }
+
+    /// Takes over the immutable content under `span`, which stands at `to` here from now on: a copy that moves no bytes. Staged
+    /// bytes are copied.
+    pub(crate) fn share(&self, span: &Span<u64>) -> Vec<(u64, Content, u64, u64)> {
+        let mut shared = Vec::new();
+        for (start, piece) in self.overlapping(span) {
+            if let Piece::Content { content, offset, len } = piece {
+                let from = span.start.max(start);
+                let to = span.end.min(start + len);
+                shared.push((from, content.clone(), offset + (from - start), to - from));
+            }
+        }
+        shared
+    }
+
+    /// Puts `len` bytes of `content` at `start`.
+    pub(crate) fn place(&mut self, start: u64, content: Content, offset: u64, len: u64) {
+        self.carve(&(start..start + len));
+        self.insert(start, Piece::Content { content, offset, len });
+        self.len = self.len.max(start + len);
+    }
+
+    fn overlapping(&self, span: &Span<u64>) -> impl Iterator<Item = (u64, &Piece)> {
+        let first = self
+            .map
+            .range(..=span.start)
+            .next_back()
+            .filter(|(start, piece)| *start + piece.len() > span.start)
+            .map_or(span.start, |(start, _)| *start);
+        self.map.range(first..span.end.max(first)).map(|(start, piece)| (*start, piece))
+    }
+
+    /// Fills `buffer` from `offset` on, as far as the file goes; how far that is.
+    pub(crate) fn read_at(&self, contents: &Contents, offset: u64, buffer: &mut [u8]) -> Reply<usize> {
+        let count = self.len.saturating_sub(offset).min(buffer.len() as u64);
+        let span = offset..offset + count;
+        let buffer = &mut buffer[..count as usize];
+        let mut done = offset;
+        for (start, piece) in self.overlapping(&span) {
+            let from = start.max(offset);
+            let to = (start + piece.len()).min(span.end);
+            buffer[(done - offset) as usize..(from - offset) as usize].fill(0);
+            piece.read_at(contents, from - start, &mut buffer[(from - offset) as usize..(to - offset) as usize])?;
+            done = to;
+        }
+        buffer[(done - offset) as usize..].fill(0);
+        Ok(count as usize)
+    }
+
+    /// The first range of data that ends after `offset`; immutable content answers for its own holes.
+    pub(crate) fn next_data(&self, contents: &Contents, offset: u64) -> Reply<Option<Span<u64>>> {
+        for (start, piece) in self.overlapping(&(offset..u64::MAX)) {
+            let end = start + piece.len();
+            let Piece::Content { content, offset: at, .. } = piece else {
+                return Ok(Some(start..end));
+            };
+            let Some(data) = content.next_data(contents, at + offset.saturating_sub(start))? else {
+                continue;
+            };
+            let data = (start + data.start.saturating_sub(*at)).max(start)..(start + (data.end - at)).min(end);
+            if data.start < end && !data.is_empty() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,164 @@
+//! One mount from its first message to its last.
+//!
+//! In: a device, a store, a base. Out: what was changed, frozen. Effects: threads, which end when the mount is gone from every
+//! namespace. The mount itself is made by another process, before or after `Session::start`.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::libc;
+use silt_store::Store;
+
+use crate::adapter::{self, Adapter};
+use crate::error::FsError;
+use crate::frozen::{Base, Frozen};
+use crate::fs::Fs;
+
+/// How a mount is served.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory for written data that does not stay in memory. On a real disk.
+    pub staging: PathBuf,
+    /// Threads that serve; each has its own queue. At least 1.
+    pub threads: usize,
+    /// Written data kept in memory, in bytes.
+    pub max_dirty_memory: u64,
+    /// Record what the step reads, not only what it changes.
+    pub trace: bool,
+    /// Refuse every change.
+    pub read_only: bool,
+}
+
+/// A served mount. Dropped without `finish`, it serves no more.
+#[derive(Debug)]
+pub struct Session {
+    fs: Arc<Fs>,
+    /// Stops waiting for a mount that will never come.
+    stop: Arc<AtomicBool>,
+    server: Option<JoinHandle<io::Result<()>>>,
+    device: i32,
+}
+
+impl Session {
+    /// Serves the mount of `device`, which another process makes with `mount_at`. Returns at once.
+    ///
+    /// # Errors
+    /// `Store` when the base cannot be read, `Io` when staging or threads cannot be had.
+    pub fn start(device: OwnedFd, store: Arc<dyn Store>, base: Base, options: Options) -> Result<Self, FsError> {
+        let fs = Arc::new(Fs::new(store, base, &options)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let number = device.as_raw_fd();
+        let server = std::thread::Builder::new()
+            .name("silt-fuse".into())
+            .spawn({
+                let (fs, stop) = (Arc::clone(&fs), Arc::clone(&stop));
+                move || serve(device, fs, &stop, &options)
+            })
+            .map_err(|source| FsError::Io {
+                doing: "starting a thread",
+                source,
+            })?;
+        Ok(Self {
+            fs,
+            stop,
+            server: Some(server),
+            device: number,
+        })
+    }
+
+    /// Waits for the kernel's last message and freezes the tree. To be called when every process that used the mount is dead and
+    /// the mount is gone from every namespace (or was never made): then the kernel has written back all it had.
+    ///
+    /// # Errors
+    /// `Panicked`, `Io`, `Store`.
+    pub fn finish(mut self) -> Result<Frozen, FsError> {
+        self.stop.store(true, Ordering::Release);
+        if let Some(server) = self.server.take() {
+            server.join().map_err(|_| FsError::Panicked)?.map_err(|source| FsError::Io {
+                doing: "serving the mount",
+                source,
+            })?;
+        }
+        self.fs.freeze()
+    }
+
+    /// The tree as it is now; the mount goes on. What the kernel holds back is not in it: sync the mount first (syncfs), and stop
+    /// its processes if the snapshot must be consistent among files.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn checkpoint(&self) -> Result<Frozen, FsError> {
+        self.fs.freeze()
+    }
+
+    /// How many messages of each kind the kernel has sent.
+    pub fn messages(&self) -> Vec<(&'static str, u64)> {
+        self.fs.trace.messages()
+    }
+
+    /// How many inodes are in memory: those the kernel knows and those that were changed.
+    pub fn inodes(&self) -> usize {
+        self.fs.upper().table.len()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.fs.refuse();
+        if self.server.as_ref().is_some_and(|server| !server.is_finished()) {
+            abort(self.device);
+        }
+    }
+}
+
+/// Waits for the mount and serves it until it is gone.
+fn serve(device: OwnedFd, fs: Arc<Fs>, stop: &AtomicBool, options: &Options) -> io::Result<()> {
+    let mut device = File::from(device);
+    if !wait_until_mounted(&mut device, stop)? {
+        return Ok(());
+    }
+    adapter::serve(Adapter::new(fs), device.into(), options.threads)
+}
+
+/// Whether a mount came. A read with too small a buffer takes no message, but tells an unmounted device (`EPERM`) from a mounted one.
+fn wait_until_mounted(device: &mut File, stop: &AtomicBool) -> io::Result<bool> {
+    let mut pause = Duration::from_micros(20);
+    loop {
+        match device.read(&mut [0; 16]) {
+            Ok(_) => return Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINVAL) => return Ok(true),
+                Some(libc::ENODEV) => return Ok(false),
+                Some(libc::EPERM) if stop.load(Ordering::Acquire) => return Ok(false),
+                Some(libc::EPERM) => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(1));
+                }
+                _ if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+/// Tells the kernel to fail whatever waits on this connection. Needs fusectl to be mounted; without it every further message is
+/// refused (`Fs::refuse`), and the connection ends with its mount.
+fn abort(device: i32) {
+    let Ok(info) = std::fs::read_to_string(format!("/proc/self/fdinfo/{device}")) else {
+        return;
+    };
+    let Some(connection) = info.lines().find_map(|line| line.strip_prefix("fuse_connection:")) else {
+        return;
+    };
+    let path = format!("/sys/fs/fuse/connections/{}/abort", connection.trim());
+    if let Err(error) = std::fs::write(&path, "1") {
+        tracing::debug!(%error, path, "the connection ends with its mount");
+    }
+}
