@@ -22,6 +22,7 @@
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
 pub mod cli;
+pub mod dockerfile;
 pub mod engine;
 pub mod oci;
 pub mod plan;

@@ -4,17 +4,28 @@
 //! (source, exec, file), so that an LLB client can be served by the same solver one day.
 
 mod chmod;
+mod error;
+mod history;
+pub mod instruction;
 mod op;
+mod planner;
+mod stages;
+mod state;
+#[cfg(test)]
+mod tests;
+mod variables;
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::chmod::{Chmod, ChmodError};
+pub use self::error::{PlanError, PlanErrorKind};
 pub use self::op::{
     CacheSharing, CopyItem, CopyOp, CopySource, Edge, ImageOp, Lines, MakeDirectoryOp, MountOwner,
     MountSource, Network, Op, RunMount, RunMountKind, RunOp, Security, Vertex, VertexId,
 };
+pub use self::planner::{base_images, plan};
 use crate::oci::config::{ImageConfig, RunConfig};
 use crate::oci::platform::Platform;
 
@@ -43,6 +54,45 @@ pub struct PlanInput {
     pub contexts: BTreeMap<String, NamedContext>,
     /// The images that [`base_images`] asked for.
     pub bases: HashMap<ImageOp, BaseImage>,
+}
+
+/// Predefined ARGs that need no declaration: reference, "Predefined ARGs".
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+impl PlanInput {
+    /// The inputs of a plain `silt build` for a platform.
+    pub fn new(platform: Platform) -> Self {
+        Self {
+            build_args: BTreeMap::new(),
+            target: None,
+            build_platform: Platform::host(),
+            platform,
+            no_cache: false,
+            no_cache_filter: Vec::new(),
+            labels: BTreeMap::new(),
+            network: Network::default(),
+            add_hosts: Vec::new(),
+            contexts: BTreeMap::new(),
+            bases: HashMap::new(),
+        }
+    }
+
+    /// The value given for a build argument.
+    fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.get(name)?.as_deref()
+    }
+
+    /// The proxies given, in both cases, since programs look for either.
+    fn proxy(&self) -> Vec<String> {
+        let mut proxy = Vec::new();
+        for upper in PROXIES {
+            let lower = upper.to_lowercase();
+            let (in_upper, in_lower) = (self.build_arg(upper), self.build_arg(&lower));
+            proxy.extend(in_upper.or(in_lower).map(|value| format!("{upper}={value}")));
+            proxy.extend(in_lower.or(in_upper).map(|value| format!("{lower}={value}")));
+        }
+        proxy
+    }
 }
 
 /// What a plan needs to know of an image.
