@@ -24,8 +24,11 @@
 pub mod cli;
 pub mod dockerfile;
 pub mod engine;
+pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
 pub mod sandbox;
 pub mod server;
+pub mod solve;
+pub mod source;

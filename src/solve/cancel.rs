@@ -105,7 +105,9 @@ mod tests {
         let runs = Arc::new(AtomicUsize::new(0));
         let count = |runs: &Arc<AtomicUsize>| {
             let runs = Arc::clone(runs);
-            move || drop(runs.fetch_add(1, Ordering::SeqCst))
+            move || {
+                runs.fetch_add(1, Ordering::SeqCst);
+            }
         };
         let cancel = Cancel::new();
         let kept = cancel.on_cancel(count(&runs));

@@ -12,7 +12,9 @@ use std::fmt;
 use silt_store::ContentId;
 
 use super::encode::Encoder;
-use crate::plan::{CopyItem, CopyOp, CopySource, Network, Op, RunMount, RunMountKind, RunOp};
+use crate::plan::{
+    CacheSharing, CopyItem, CopyOp, CopySource, MountOwner, MountSource, Network, Op, RunMount, RunMountKind, RunOp, Security,
+};
 
 /// The keys' format. Any change of what is digested, or of what an op does with it, adds one: older records are then
 /// never found again.
@@ -111,35 +113,75 @@ fn run_parts(run: &RunOp) -> Vec<Part> {
         Network::Host => "host",
         Network::None => "none",
     };
+    let security = match run.security {
+        Security::Sandbox => "sandbox",
+        Security::Insecure => "insecure",
+    };
     let hosts = run.extra_hosts.iter().flat_map(|(name, address)| [name, address]);
     let files = run.files.iter().flat_map(|(path, content)| [path, content]);
-    vec![
+    let mut parts = vec![
         Part::one("op", "run"),
         Part::many("argv", &run.argv),
         Part::many("env", &run.env),
         Part::one("cwd", &run.cwd),
         Part::one("user", &run.user),
+        Part::one("platform", run.platform.to_string()),
         Part::one("network", network),
+        Part::one("security", security),
         Part::many("hosts", hosts),
-        Part::many("mounts", run.mounts.iter().flat_map(mount_values)),
         Part::many("files", files),
-    ]
+    ];
+    parts.extend(run.mounts.iter().map(|mount| Part::many("mount", mount_values(mount))));
+    parts
 }
 
-/// Always four values for each mount: kind, its argument, target, access.
-fn mount_values(mount: &RunMount) -> Vec<Vec<u8>> {
-    let (kind, argument) = match &mount.kind {
-        RunMountKind::Bind { input: None, source } => ("bind context".to_owned(), source.clone()),
-        RunMountKind::Bind { input: Some(input), source } => (format!("bind {input}"), source.clone()),
-        RunMountKind::Tmpfs { size } => ("tmpfs".to_owned(), size.to_string()),
-    };
+/// A mount's definition: kind, target and access first, then what the kind has, always as many values.
+fn mount_values(mount: &RunMount) -> Vec<String> {
     let access = if mount.read_only { "ro" } else { "rw" };
-    vec![
-        kind.into_bytes(),
-        argument.into_bytes(),
-        mount.target.clone().into_bytes(),
-        access.into(),
-    ]
+    let begin = |kind: &str| vec![kind.to_owned(), mount.target.clone(), access.to_owned()];
+    let mut values;
+    match &mount.kind {
+        RunMountKind::Bind { from, source } => {
+            values = begin("bind");
+            values.extend([mount_source(from), source.clone()]);
+        }
+        RunMountKind::Tmpfs { size } => {
+            values = begin("tmpfs");
+            values.push(size.to_string());
+        }
+        RunMountKind::Cache { id, sharing, from, source, owner } => {
+            let sharing = match sharing {
+                CacheSharing::Shared => "shared",
+                CacheSharing::Private => "private",
+                CacheSharing::Locked => "locked",
+            };
+            let from = from.as_ref().map_or_else(|| "empty".to_owned(), mount_source);
+            values = begin("cache");
+            values.extend([id.clone(), sharing.to_owned(), from, source.clone(), mount_owner(*owner)]);
+        }
+        RunMountKind::Secret { id, required, env, owner } => {
+            let env = env.as_ref().map_or_else(String::new, |name| format!("={name}"));
+            values = begin("secret");
+            values.extend([id.clone(), required.to_string(), env, mount_owner(*owner)]);
+        }
+        RunMountKind::Ssh { id, required, owner } => {
+            values = begin("ssh");
+            values.extend([id.clone(), required.to_string(), mount_owner(*owner)]);
+        }
+    }
+    values
+}
+
+/// A context's name stays out: what it holds is among the outside's parts.
+fn mount_source(source: &MountSource) -> String {
+    match source {
+        MountSource::Context(_) => "context".to_owned(),
+        MountSource::Input(input) => format!("input {input}"),
+    }
+}
+
+fn mount_owner(owner: MountOwner) -> String {
+    format!("{}:{}:{:o}", owner.uid, owner.gid, owner.mode)
 }
 
 fn copy_parts(copy: &CopyOp) -> Vec<Part> {
@@ -152,14 +194,20 @@ fn copy_parts(copy: &CopyOp) -> Vec<Part> {
         CopyItem::Inline(name, content) => ["inline", name, content],
         CopyItem::Url(url) => ["url", url, ""],
     });
+    let flag = |label: &str, set: bool| Part::one(label, if set { "yes" } else { "no" });
     vec![
         Part::one("op", if copy.add { "add" } else { "copy" }),
         Part::one("from", from),
         Part::many("sources", sources),
         Part::one("destination", &copy.destination),
         Part::many("chown", &copy.chown),
-        Part::many("chmod", copy.chmod.map(|mode| format!("{mode:o}"))),
-        Part::one("unpack", if copy.unpack { "yes" } else { "no" }),
+        Part::many("chmod", copy.chmod.as_ref().map(ToString::to_string)),
+        flag("unpack", copy.unpack),
+        flag("unpack downloads", copy.unpack_downloads),
+        flag("link", copy.link),
+        flag("parents", copy.parents),
+        Part::many("exclude", &copy.exclude),
+        Part::many("checksum", &copy.checksum),
     ]
 }
 
@@ -202,7 +250,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::plan::{ImageOp, MakeDirectoryOp};
+    use crate::oci::platform::Platform;
+
+    use crate::plan::{Chmod, ImageOp, MakeDirectoryOp};
+
+    fn platform(text: &str) -> Platform {
+        Platform::parse(text).unwrap()
+    }
 
     fn run() -> RunOp {
         RunOp {
@@ -210,7 +264,9 @@ mod tests {
             env: vec!["A=b".into()],
             cwd: "/".into(),
             user: String::new(),
+            platform: platform("linux/amd64"),
             network: Network::Host,
+            security: Security::Sandbox,
             extra_hosts: vec![("a".into(), "1.2.3.4".into())],
             mounts: vec![],
             files: vec![],
@@ -225,27 +281,54 @@ mod tests {
             chown: None,
             chmod: None,
             unpack: false,
+            unpack_downloads: false,
             add: false,
+            link: false,
+            parents: false,
+            exclude: vec![],
+            checksum: None,
         }
     }
 
-    #[test]
-    fn every_field_of_an_op_tells_keys_apart() {
-        let mount = |kind, read_only| RunMount { kind, target: "/m".into(), read_only };
-        let runs = [
+    fn mounted(kind: RunMountKind, read_only: bool) -> RunOp {
+        let target = "/m".into();
+        RunOp { mounts: vec![RunMount { kind, target, read_only }], ..run() }
+    }
+
+    fn runs() -> Vec<RunOp> {
+        let bind = |from| RunMountKind::Bind { from, source: "1".into() };
+        let owner = MountOwner { uid: 0, gid: 0, mode: 0o755 };
+        let cache = |sharing, from| RunMountKind::Cache { id: "i".into(), sharing, from, source: "/".into(), owner };
+        let secret = |required, env: Option<&str>| RunMountKind::Secret { id: "i".into(), required, env: env.map(Into::into), owner };
+        let input = MountSource::Input(1);
+        vec![
             run(),
             RunOp { argv: vec!["sh".into(), "-c make".into()], ..run() },
             RunOp { env: vec!["A=c".into()], ..run() },
             RunOp { cwd: "/x".into(), ..run() },
             RunOp { user: "x".into(), ..run() },
+            RunOp { platform: platform("linux/arm64"), ..run() },
             RunOp { network: Network::None, ..run() },
+            RunOp { security: Security::Insecure, ..run() },
             RunOp { extra_hosts: vec![], ..run() },
-            RunOp { mounts: vec![mount(RunMountKind::Tmpfs { size: 1 }, false)], ..run() },
-            RunOp { mounts: vec![mount(RunMountKind::Tmpfs { size: 1 }, true)], ..run() },
-            RunOp { mounts: vec![mount(RunMountKind::Bind { input: None, source: "1".into() }, true)], ..run() },
-            RunOp { mounts: vec![mount(RunMountKind::Bind { input: Some(1), source: "1".into() }, true)], ..run() },
             RunOp { files: vec![("f".into(), "x".into())], ..run() },
-        ];
+            mounted(RunMountKind::Tmpfs { size: 1 }, false),
+            mounted(RunMountKind::Tmpfs { size: 1 }, true),
+            mounted(bind(MountSource::Context(String::new())), true),
+            mounted(bind(input.clone()), true),
+            mounted(cache(CacheSharing::Shared, None), false),
+            mounted(cache(CacheSharing::Private, None), false),
+            mounted(cache(CacheSharing::Locked, None), false),
+            mounted(cache(CacheSharing::Shared, Some(input)), false),
+            mounted(secret(true, None), true),
+            mounted(secret(false, None), true),
+            mounted(secret(true, Some("")), true),
+            mounted(RunMountKind::Ssh { id: "i".into(), required: true, owner }, true),
+        ]
+    }
+
+    #[test]
+    fn every_field_of_an_op_tells_keys_apart() {
         let copies = [
             copy(),
             CopyOp { from: CopySource::Context(String::new()), ..copy() },
@@ -253,9 +336,14 @@ mod tests {
             CopyOp { sources: vec![CopyItem::Inline("a".into(), String::new())], ..copy() },
             CopyOp { destination: "/b/".into(), ..copy() },
             CopyOp { chown: Some(String::new()), ..copy() },
-            CopyOp { chmod: Some(0), ..copy() },
+            CopyOp { chmod: Some(Chmod::Octal(0)), ..copy() },
             CopyOp { unpack: true, ..copy() },
+            CopyOp { unpack_downloads: true, ..copy() },
             CopyOp { add: true, ..copy() },
+            CopyOp { link: true, ..copy() },
+            CopyOp { parents: true, ..copy() },
+            CopyOp { exclude: vec![String::new()], ..copy() },
+            CopyOp { checksum: Some(String::new()), ..copy() },
         ];
         let directory = |path: &str, user: &str| MakeDirectoryOp { path: path.into(), user: user.into() };
         let others = [
@@ -264,20 +352,16 @@ mod tests {
             Op::MakeDirectory(directory("/a", "x")),
             Op::MakeDirectory(directory("/b", "")),
         ];
-        let ops: Vec<Op> = runs.into_iter().map(Op::Run).chain(copies.into_iter().map(Op::Copy)).chain(others).collect();
+        let ops = runs().into_iter().map(Op::Run).chain(copies.into_iter().map(Op::Copy)).chain(others);
+        let ops: Vec<_> = ops.collect();
         let keys: HashSet<_> = ops.iter().map(|op| op_key(&op_parts(op))).collect();
         assert_eq!(keys.len(), ops.len());
     }
 
     #[test]
     fn tags_and_context_names_stay_out() {
-        let platform = crate::oci::platform::Platform {
-            os: "linux".into(),
-            architecture: "amd64".into(),
-            variant: String::new(),
-        };
         let image = |reference: &str| {
-            op_parts(&Op::Image(ImageOp { reference: reference.into(), platform: platform.clone() }))
+            op_parts(&Op::Image(ImageOp { reference: reference.into(), platform: platform("linux/amd64") }))
         };
         assert_eq!(image("a"), image("b"));
         let context = |name: &str| op_parts(&Op::Copy(CopyOp { from: CopySource::Context(name.into()), ..copy() }));
@@ -298,5 +382,5 @@ mod tests {
         assert_eq!(keys.map(|key| key[..16].to_owned()), FIXED);
     }
 
-    const FIXED: [&str; 4] = ["", "", "", ""];
+    const FIXED: [&str; 4] = ["db9f49cbbe631421", "666f77d795a9082e", "39648c2b222026ed", "63f0173dbd2f61d4"];
 }

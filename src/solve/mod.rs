@@ -19,7 +19,7 @@
 //! off the chain (other stages) are not even looked up unless something that needs them missed.
 
 mod cancel;
-mod encode;
+pub(crate) mod encode;
 mod flight;
 mod key;
 mod record;
@@ -113,11 +113,15 @@ pub trait Executor: Sync {
 
 /// Whether an op takes anything that neither the plan nor its inputs hold.
 pub fn reads_outside(op: &Op) -> bool {
-    use crate::plan::{CopyItem, CopySource, RunMountKind};
+    use crate::plan::{CopyItem, CopySource, MountSource, RunMountKind};
     match op {
         Op::Scratch | Op::MakeDirectory(_) => false,
         Op::Image(_) => true,
-        Op::Run(run) => run.mounts.iter().any(|mount| matches!(mount.kind, RunMountKind::Bind { input: None, .. })),
+        Op::Run(run) => run.mounts.iter().any(|mount| match &mount.kind {
+            RunMountKind::Bind { from, .. } => matches!(from, MountSource::Context(_)),
+            RunMountKind::Cache { from, .. } => matches!(from, Some(MountSource::Context(_))),
+            RunMountKind::Tmpfs { .. } | RunMountKind::Secret { .. } | RunMountKind::Ssh { .. } => false,
+        }),
         Op::Copy(copy) => {
             let outside = |item: &CopyItem| match item {
                 CopyItem::Path(_) => matches!(copy.from, CopySource::Context(_)),

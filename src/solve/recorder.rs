@@ -43,7 +43,7 @@ pub(super) fn run<E: Executor>(
             outcomes.push(sealed(executor, item).map_err(|failure| (item.vertex, failure))?);
         }
         of_store(index.put(&outcomes)).map_err(|failure| (group[0].vertex, failure))?;
-        drop(group);
+        group.into_iter().for_each(|item| drop(item.ticket));
     }
     Ok(())
 }

@@ -1,0 +1,17 @@
+//! Tests of silt-store, one binary. The table of contents:
+//!
+//! - `fixture`: what the others make trees and content from
+//! - `golden`: bytes and ids that may never change under one format number
+//! - `directory`: split directories against sorted maps
+//! - `content`: streams, ranges and holes against plain bytes
+//! - `paths`: walks, look-ups and links followed
+//! - `difference`: what changed, against a naive comparison
+//! - `edits`: edits and hard links against a flat map of paths
+
+mod content;
+mod difference;
+mod directory;
+mod edits;
+mod fixture;
+mod golden;
+mod paths;
