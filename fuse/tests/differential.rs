@@ -29,7 +29,7 @@ fn compare(seed: u64, rounds: u64, count: usize) {
         for step in 0..count {
             let op = Op::random(&mut random);
             let (our, their) = (ours.run(&op), theirs.run(&op));
-            let context = format!("seed {seed}, round {round}, step {step}: {}", brief(&op));
+            let context = format!("seed {seed}, round {round}, step {step}: {}", brief(&op)); if std::env::var_os("SILT_DIFFERENTIAL_PRINT").is_some() { eprintln!("{context} -> {our:?}"); }
             assert!(our == their || excused(&op, &our), "{context}: ours {our:?}, theirs {their:?}");
             assert_same(&tree(&ours.top), &tree(&theirs.top), &context);
         }

@@ -124,8 +124,10 @@ impl Op {
             24 => Self::Chown { path, uid: random.pick(&[0, 1000, 65534]), gid: random.pick(&[0, 1000]) },
             25 => Self::Utimens { path, seconds: random.below(2_000_000_000) as i64 - 1000 },
             26 => {
+                let name = random.pick(&XATTRS);
                 let len = random.pick(&[0, 1, 20, 300]);
-                Self::SetXattr { path, name: random.pick(&XATTRS), value: xattr_value(random, len) }
+                let value = if name == "security.capability" { CAPABILITY.to_vec() } else { random.bytes(len) };
+                Self::SetXattr { path, name, value }
             }
             27 => Self::RemoveXattr { path, name: random.pick(&XATTRS) },
             28 => Self::SetAcl {
@@ -165,9 +167,8 @@ impl Op {
     }
 }
 
-fn xattr_value(random: &mut Random, len: usize) -> Vec<u8> {
-    random.bytes(len)
-}
+/// `cap_net_raw=ep`, version 2.
+pub const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// An ACL with one named user: owner, user 1000, group, mask, other.
 pub fn acl(permissions: [u16; 5]) -> Vec<u8> {
@@ -292,7 +293,16 @@ impl Runner {
         match op {
             Op::Fallocate { path, mode, offset, len } => {
                 let mode = FallocateFlags::from_bits_truncate(*mode);
-                nix::fcntl::fallocate(self.open(path)?, mode, *offset as i64, *len as i64)?;
+                let (file, offset, len) = (self.open(path)?, *offset as i64, *len as i64);
+                match nix::fcntl::fallocate(&file, mode, offset, len) {
+                    // tmpfs cannot zero a range; it can punch one and grow.
+                    Err(Errno::EOPNOTSUPP) if mode.contains(FallocateFlags::FALLOC_FL_ZERO_RANGE) => {
+                        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                        nix::fcntl::fallocate(&file, punch, offset, len)?;
+                        nix::fcntl::fallocate(&file, mode & FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len)?;
+                    }
+                    result => result?,
+                }
             }
             Op::Copy { from, to, from_offset, to_offset, len } => {
                 let (from, to) = (self.open(from)?, self.open(to)?);

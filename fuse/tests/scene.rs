@@ -168,9 +168,12 @@ pub fn see(path: &Path) -> std::io::Result<(Seen, u64)> {
     };
     let mut xattrs = BTreeMap::new();
     for name in xattr::list(path)? {
-        if let Some(value) = xattr::get(path, &name)? {
-            xattrs.insert(name.as_bytes().to_vec(), value);
-        }
+        let value = match xattr::get(path, &name) {
+            Ok(value) => value.expect("a listed attribute is there"),
+            // The kernel refuses to show a malformed capability, wherever it is.
+            Err(error) => format!("{error}").into_bytes(),
+        };
+        xattrs.insert(name.as_bytes().to_vec(), value);
     }
     let directory = kind == "directory";
     let seen = Seen {
