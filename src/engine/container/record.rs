@@ -1,6 +1,7 @@
-//! What the store keeps of a container: a `Snapshot` record under `container/<id>` whose root is its filesystem.
+//! What the store keeps of a container: a `Snapshot` record under `container/<id>` whose roots are its filesystem and what
+//! that was made from.
 //!
-//! While it runs the root is what it was made from; when it ended, what it left. The value is JSON of `ContainerRecord`.
+//! While it runs the two are the same; when it ended, the first is what it left. The value is JSON of `ContainerRecord`.
 
 use std::collections::BTreeMap;
 
@@ -76,10 +77,10 @@ impl ContainerRecord {
         matches!(self.state, ContainerState::Running { .. })
     }
 
-    /// Writes the record.
-    pub(crate) fn put(&self, store: &dyn Store, filesystem: TreeRef) -> StoreResult<()> {
+    /// Writes the record of a container with this filesystem, made from `base`.
+    pub(crate) fn put(&self, store: &dyn Store, filesystem: TreeRef, base: TreeRef) -> StoreResult<()> {
         let record = Record {
-            roots: vec![filesystem],
+            roots: vec![filesystem, base],
             contents: Vec::new(),
             value: serde_json::to_vec(self).map_err(|_| StoreError::Malformed {
                 what: "container record",
@@ -94,8 +95,8 @@ impl ContainerRecord {
         store.delete_record(RecordKind::Snapshot, &key(id))
     }
 
-    /// All records, with their filesystems.
-    pub(crate) fn all(store: &dyn Store) -> StoreResult<Vec<(Self, TreeRef)>> {
+    /// All records, each with its filesystem and what that was made from.
+    pub(crate) fn all(store: &dyn Store) -> StoreResult<Vec<(Self, TreeRef, TreeRef)>> {
         let records = store.records(RecordKind::Snapshot, PREFIX)?;
         records
             .into_iter()
@@ -105,8 +106,10 @@ impl ContainerRecord {
                     detail,
                 };
                 let container = serde_json::from_slice(&record.value).map_err(|_| malformed("its value is not as expected"))?;
-                let root = record.roots.first().copied().ok_or_else(|| malformed("it has no root"))?;
-                Ok((container, root))
+                let [filesystem, base] = record.roots[..] else {
+                    return Err(malformed("it has not two roots"));
+                };
+                Ok((container, filesystem, base))
             })
             .collect()
     }
