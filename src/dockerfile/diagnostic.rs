@@ -58,7 +58,7 @@ fn excerpt(text: &str, span: Span) -> (String, String) {
     let offset = at.min(start + line.len()) - start;
     let before: Vec<char> = line[..offset].chars().filter(|c| *c != '\u{feff}').collect();
     let skipped = before.len().saturating_sub(WIDTH / 2);
-    let marked = &text[at..floor(text, span.end.clamp(at, start + line.len().max(offset)))];
+    let marked = &text[at..floor(text, span.end.clamp(at, at.max(start + line.len())))];
 
     let mut shown = String::new();
     let mut caret = String::new();

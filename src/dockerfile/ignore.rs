@@ -252,7 +252,7 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<String>
         class.push('^');
     }
     let mut is_empty = true;
-    while chars.next_if_eq(&']').is_none() || is_empty {
+    while is_empty || chars.next_if_eq(&']').is_none() {
         let low = class_char(chars)?;
         let high = if chars.next_if_eq(&'-').is_some() {
             class_char(chars)?

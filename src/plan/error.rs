@@ -70,10 +70,12 @@ pub enum PlanErrorKind {
         expected: &'static str,
     },
     /// An option of `--mount` that its type doesn't have.
-    #[error("unexpected option {key:?} of --mount")]
+    #[error("unexpected option {key:?} of --mount{}", kind.as_ref().map(|kind| format!("=type={kind}")).unwrap_or_default())]
     UnknownMountOption {
         /// As written.
         key: String,
+        /// The mount's type, when any type's options would do.
+        kind: Option<String>,
         /// One that it has.
         near: Option<&'static str>,
     },

@@ -1,6 +1,5 @@
 //! The texts of history entries, spelled as BuildKit's formatting spells them: `["a" "b"]`, `[a b]`, `5m0s`.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// `["a" "b"]`.
@@ -27,8 +26,8 @@ fn quote(word: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{b}' => out.push_str("\\v"),
             '\u{c}' => out.push_str("\\f"),
-            c if c.is_ascii_control() => drop(write!(out, "\\x{:02x}", u32::from(c))),
-            c if c.is_control() => drop(write!(out, "\\u{:04x}", u32::from(c))),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }

@@ -327,16 +327,11 @@ impl Mount {
 }
 
 fn unknown_option(key: &str, kind: Option<&str>) -> PlanErrorKind {
-    let known = kind.map_or(MAIN_NAMES, options);
-    match diagnostic::closest(key, known.iter().copied()) {
-        Some(near) if near != key => PlanErrorKind::UnknownMountOption {
-            key: key.to_owned(),
-            near: Some(near),
-        },
-        _ => PlanErrorKind::UnknownMountOption {
-            key: key.to_owned(),
-            near: None,
-        },
+    let near = diagnostic::closest(key, kind.map_or(MAIN_NAMES, options).iter().copied());
+    PlanErrorKind::UnknownMountOption {
+        key: key.to_owned(),
+        kind: kind.map(str::to_owned),
+        near,
     }
 }
 
