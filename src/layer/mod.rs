@@ -6,6 +6,7 @@
 //! | `pax`        | extended headers <-> records                                  | none           |
 //! | `sparse`     | stored runs -> a whole file                                   | none           |
 //! | `header`     | header blocks -> a member                                     | none           |
+//! | `digesting` | a stream -> the same, its digest and length             | none           |
 //! | `copy`       | content -> bytes in a stream                                  | reads the store|
 //! | `recipe`     | a foreign tar -> how to write it again                        | reads the store|
 //! | `archive`    | an untrusted stream -> members and data                       | none           |
@@ -18,10 +19,13 @@
 //! | `packed`     | a pair of trees -> diff_id, blobs; remembered                 | layer records  |
 
 mod archive;
+pub mod compress;
 mod copy;
+mod digesting;
 mod error;
 mod header;
 mod pack;
+pub mod packed;
 mod pax;
 mod place;
 mod recipe;
@@ -30,6 +34,12 @@ mod tree;
 mod unpack;
 mod writer;
 
+pub use compress::decompress;
+pub use digesting::Digesting;
 pub use error::{LayerError, MemberError};
 pub use pack::pack;
+pub use packed::Layer;
 pub use unpack::{Unpacked, Whiteouts, unpack, unpack_recorded};
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,7 @@ impl<'a, 'w> Packer<'a, 'w> {
             self.whiteout(path, b".wh..wh..opq")?;
         } else {
             for name in removed {
-                self.check_name(path, &name)?;
+                check_name(path, &name)?;
                 self.whiteout(path, &[b".wh.", name.as_bytes()].concat())?;
             }
         }
@@ -110,13 +110,13 @@ impl<'a, 'w> Packer<'a, 'w> {
                     self.enter(&child, pair.new.meta, changed, Some(old), new, same)?;
                 }
                 (_, Node::Directory(new)) => {
-                    self.check_name(path, &pair.name)?;
+                    check_name(path, &pair.name)?;
                     let new = *new;
                     self.enter(&child, pair.new.meta, true, None, new, false)?;
                 }
                 (Some(old), _) if *old == pair.new && !self.relinked.contains(&child) => {}
                 _ => {
-                    self.check_name(path, &pair.name)?;
+                    check_name(path, &pair.name)?;
                     self.entry(&child, &pair.new)?;
                 }
             }
@@ -238,16 +238,6 @@ impl<'a, 'w> Packer<'a, 'w> {
         self.writer.member(path, meta, member).map_err(LayerError::Write)
     }
 
-    fn check_name(&self, directory: &GuestPath, name: &Name) -> Result<(), LayerError> {
-        if name.as_bytes().starts_with(b".wh.") {
-            return Err(LayerError::Unpackable {
-                path: directory.child(name),
-                problem: "names that begin with `.wh.` mean removals there; rename the file, or remove it in the same step",
-            });
-        }
-        Ok(())
-    }
-
     fn relinked_below(&self, path: &GuestPath) -> bool {
         self.relinked
             .range(path..)
@@ -264,4 +254,14 @@ fn relinked(old: &Links, new: &Links) -> BTreeSet<GuestPath> {
     let set = |links: &'_ Links| links.groups().iter().cloned().collect::<HashSet<_>>();
     let (old, new) = (set(old), set(new));
     old.symmetric_difference(&new).flatten().cloned().collect()
+}
+
+fn check_name(directory: &GuestPath, name: &Name) -> Result<(), LayerError> {
+    if name.as_bytes().starts_with(b".wh.") {
+        return Err(LayerError::Unpackable {
+            path: directory.child(name),
+            problem: "names that begin with `.wh.` mean removals there; rename the file, or remove it in the same step",
+        });
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! How to write a foreign layer's tar again, byte for byte, from the tree: its headers verbatim, its files by reference.
 //!
 //! In: the pieces of a tar as they are unpacked. Out: zstd-compressed steps; later, the tar. A pulled or loaded image keeps
-//! its config and therefore its diff_ids, so its layers must come out as they came in; keeping them twice would double the
+//! its config and therefore its `diff_id`s, so its layers must come out as they came in; keeping them twice would double the
 //! disk, while headers compress to some 30 bytes each. Format: `0, length (LE u64), bytes` or
 //! `1, offset, length, content`; content is `len (LE u64), kind, id or inline length and bytes`.
 

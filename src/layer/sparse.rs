@@ -11,10 +11,13 @@ use super::header::{decimal, number};
 /// A file that claims to be larger is refused: its zeros would have to be read and written for ever.
 const MAX_SIZE: u64 = 64 << 30;
 
+/// (offset, length), in order.
+type Runs = Vec<(u64, u64)>;
+
 /// Where stored data belongs: (offset, length) runs in order, and the file's whole size.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Map {
-    pub(super) runs: Vec<(u64, u64)>,
+    pub(super) runs: Runs,
     pub(super) size: u64,
 }
 
@@ -47,7 +50,7 @@ impl Map {
 pub(super) struct Declared {
     pub(super) name: Option<Vec<u8>>,
     size: Option<u64>,
-    runs: Option<Vec<(u64, u64)>>,
+    runs: Option<Runs>,
     offset: Option<u64>,
     major: Option<u32>,
 }
@@ -78,7 +81,7 @@ impl Declared {
     }
 
     /// The map, with `runs` read from the data for PAX 1.0; `None` for a plain file.
-    pub(super) fn map(self, from_data: Option<Vec<(u64, u64)>>) -> Option<Map> {
+    pub(super) fn map(self, from_data: Option<Runs>) -> Option<Map> {
         Some(Map {
             size: self.size?,
             runs: from_data.or(self.runs)?,
@@ -86,7 +89,7 @@ impl Declared {
     }
 }
 
-fn pairs(value: &[u8]) -> Result<Vec<(u64, u64)>, MemberError> {
+fn pairs(value: &[u8]) -> Result<Runs, MemberError> {
     if value.is_empty() {
         return Ok(Vec::new());
     }
@@ -101,7 +104,7 @@ fn pairs(value: &[u8]) -> Result<Vec<(u64, u64)>, MemberError> {
 }
 
 /// Reads the (offset, length) fields of an old GNU header or its continuation.
-pub(super) fn gnu_runs(fields: &[u8], runs: &mut Vec<(u64, u64)>) -> Result<(), MemberError> {
+pub(super) fn gnu_runs(fields: &[u8], runs: &mut Runs) -> Result<(), MemberError> {
     for field in fields.chunks_exact(24) {
         if field[0] == 0 && field[12] == 0 {
             break;
@@ -113,7 +116,7 @@ pub(super) fn gnu_runs(fields: &[u8], runs: &mut Vec<(u64, u64)>) -> Result<(), 
 }
 
 /// Reads a PAX 1.0 map from the data: decimal lines, the first the count, padded to a block. Returns the runs and the bytes read.
-pub(super) fn read_map(data: &mut dyn Read, stored: u64) -> io::Result<Option<(Vec<(u64, u64)>, u64)>> {
+pub(super) fn read_map(data: &mut dyn Read, stored: u64) -> io::Result<Option<(Runs, u64)>> {
     let mut used = 0;
     let mut block = [0; 512];
     let mut digits = Vec::new();
@@ -204,7 +207,7 @@ mod tests {
         let mut out = Vec::new();
         Expand::new(&mut stored, &map).read_to_end(&mut out).unwrap();
         assert_eq!(out, b"\0\0abc\0\0d\0\0");
-        let wrong = |runs: Vec<(u64, u64)>, size| Map { runs, size }.checked(4).is_err();
+        let wrong = |runs: Runs, size| Map { runs, size }.checked(4).is_err();
         assert!(wrong(vec![(0, 3)], 10));
         assert!(wrong(vec![(4, 2), (0, 2)], 10));
         assert!(wrong(vec![(8, 4)], 10));

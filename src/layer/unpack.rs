@@ -69,10 +69,9 @@ pub fn unpack_recorded(
     base: TreeRef,
     input: &mut dyn Read,
 ) -> Result<Unpacked, LayerError> {
-    let recorder = Recorder::new().map_err(LayerError::Write)?;
-    let archive = Archive::new(input, false, Some(recorder));
-    let (tree, recorded) = run(store, base, archive, Whiteouts::Apply)?;
-    let (recorder, replaced) = recorded.ok_or(LayerError::Recipe)?;
+    let archive = Archive::new(input, false, Some(Recorder::new().map_err(LayerError::Write)?));
+    let (tree, kept) = run(store, base, archive, Whiteouts::Apply)?;
+    let (recorder, replaced) = kept.ok_or(LayerError::Recipe)?;
     let (recipe, written) = recorder.finish().map_err(LayerError::Write)?;
     let mut contents: Vec<Content> = if replaced.directory {
         written.into_iter().collect()
@@ -188,17 +187,13 @@ impl Unpacker<'_> {
     }
 
     fn directory(&mut self, path: &GuestPath, member: &Member) -> Result<(), Problem> {
-        match self.tree.lookup(path)? {
-            Some(Entry {
-                node: Node::Directory(_),
-                ..
-            }) => self.tree.set_meta(path, &member.meta)?,
-            _ => {
-                self.clear(path)?;
-                let node = Node::Directory(directory::empty());
-                let meta = member.meta.clone();
-                self.tree.insert(path, Entry { meta, node })?;
-            }
+        if let Some(Node::Directory(_)) = self.tree.lookup(path)?.map(|entry| entry.node) {
+            self.tree.set_meta(path, &member.meta)?;
+        } else {
+            self.clear(path)?;
+            let node = Node::Directory(directory::empty());
+            let meta = member.meta.clone();
+            self.tree.insert(path, Entry { meta, node })?;
         }
         self.tree.own(path);
         Ok(())

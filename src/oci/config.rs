@@ -1,6 +1,10 @@
 //! The image config (`application/vnd.oci.image.config.v1+json`) with Docker's extensions, field order fixed by this file.
 //!
-//! Spec: image-spec, "Image Configuration"; Docker's `Healthcheck`, `OnBuild`, `Shell`, `ArgsEscaped`.
+//! Spec: image-spec, "Image Configuration"; Docker's `Healthcheck`, `OnBuild`, `Shell`.
+#![expect(
+    clippy::zero_sized_map_values,
+    reason = "the spec writes sets as maps to empty objects"
+)]
 
 use std::collections::BTreeMap;
 
