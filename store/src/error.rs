@@ -24,6 +24,22 @@ pub enum StoreError {
         /// What its bytes digest to.
         actual: ChunkId,
     },
+    /// A chunk's bytes cannot be read: the database noticed damage before they could be digested.
+    #[error("chunk {id} cannot be read")]
+    UnreadableChunk {
+        /// The chunk.
+        id: ChunkId,
+        /// The database's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A tree node's bytes cannot be read.
+    #[error("tree {id} cannot be read")]
+    UnreadableTree {
+        /// The node.
+        id: TreeId,
+        /// The database's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A tree node's bytes do not digest to its id.
     #[error("tree {expected} is corrupt: its bytes digest to {actual}")]
     CorruptTree {

@@ -7,6 +7,7 @@
 //! - `paths`: walks, look-ups and links followed
 //! - `difference`: what changed, against a naive comparison
 //! - `edits`: edits and hard links against a flat map of paths
+//! - `rocks`: the store on disk against the store in memory; damage, formats, locks, sweeps
 
 mod content;
 mod difference;
@@ -15,3 +16,4 @@ mod edits;
 mod fixture;
 mod golden;
 mod paths;
+mod rocks;

@@ -1,0 +1,171 @@
+//! Garbage collection: mark from the records, sweep the rest.
+//!
+//! In: all records and leases. Out: what was deleted. Effects: deletes chunks and nodes that nothing names and nobody pinned;
+//! builds may go on meanwhile. Spec: `store/DESIGN.md`, "Garbage". Mark and sweep costs builds nothing, which reference counts
+//! do.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use rocksdb::IteratorMode;
+
+use super::commit::Op;
+use super::failure::database;
+use super::pins::{ShortIds, short};
+use super::schema::Family;
+use super::{RocksStore, schema};
+use crate::tree::encode::{Named, visit_named};
+use crate::{Content, Data, RecordKind, Store, StoreError, StoreResult, TreeId, blob};
+
+/// So many keys are deleted under one lock.
+const BATCH: usize = 512;
+
+/// What a sweep took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Chunks that stay and that went.
+    pub chunks_kept: u64,
+    /// Chunks deleted.
+    pub chunks: u64,
+    /// Tree nodes that stay.
+    pub nodes_kept: u64,
+    /// Tree nodes deleted.
+    pub nodes: u64,
+}
+
+#[derive(Default)]
+struct Marks {
+    nodes: HashSet<TreeId>,
+    /// A collision keeps garbage and loses nothing.
+    chunks: ShortIds,
+    /// Nodes yet to be read.
+    ahead: Vec<TreeId>,
+}
+
+impl RocksStore {
+    /// Deletes every chunk and node that no record and no lease reaches. Records themselves are the caller's to delete, before.
+    /// Builds may run meanwhile, each under a lease. The disk's space comes back as the database compacts, which this waits for
+    /// when much was deleted.
+    ///
+    /// # Errors
+    /// `MissingTree`, `CorruptTree` and their like when a record names what cannot be read: then nothing is deleted, for what
+    /// lies below is unknown. `NoSpace`, `Database`.
+    pub fn gc(&self) -> StoreResult<Swept> {
+        let _one = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sync()?;
+        let marks = self.mark()?;
+        let mut swept = Swept::default();
+        let chunk = |key: &[u8; 32]| marks.chunks.contains(&short(key));
+        (swept.chunks_kept, swept.chunks) =
+            self.sweep(Family::Presence, &[Family::Presence, Family::Chunks], &chunk)?;
+        let node = |key: &[u8; 32]| marks.nodes.contains(&TreeId::from_bytes(*key));
+        (swept.nodes_kept, swept.nodes) = self.sweep(Family::Trees, &[Family::Trees], &node)?;
+        if swept.chunks > swept.chunks_kept / 4 {
+            self.compact()?;
+        }
+        Ok(swept)
+    }
+
+    fn mark(&self) -> StoreResult<Marks> {
+        let mut marks = Marks::default();
+        for kind in RecordKind::ALL {
+            for (_, record) in self.records(kind, b"")? {
+                marks.ahead.extend(record.roots.iter().map(|root| root.tree));
+                for content in &record.contents {
+                    self.mark_content(content, &mut marks)?;
+                }
+            }
+        }
+        marks.ahead.extend(self.pins.roots().iter().map(|root| root.tree));
+        while let Some(id) = marks.ahead.pop() {
+            if !marks.nodes.insert(id) {
+                continue;
+            }
+            visit_named(self.read_node(id)?, &mut |named| match named {
+                Named::Node(id) => {
+                    marks.ahead.push(id);
+                    Ok(())
+                }
+                Named::Content(content) => self.mark_content(&content, &mut marks),
+            })?;
+        }
+        Ok(marks)
+    }
+
+    fn mark_content(&self, content: &Content, marks: &mut Marks) -> StoreResult<()> {
+        match &content.data {
+            Data::Inline(_) => {}
+            Data::Chunk(id) => drop(marks.chunks.insert(short(id.as_bytes()))),
+            Data::List(id) => {
+                marks.chunks.insert(short(id.as_bytes()));
+                let chunks = blob::chunks(self, content)?;
+                marks.chunks.extend(chunks.iter().map(|id| short(id.as_bytes())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the keys of `listed` that are neither marked nor pinned from `families`; how many stayed and went.
+    fn sweep(
+        &self,
+        listed: Family,
+        families: &[Family],
+        marked: &dyn Fn(&[u8; 32]) -> bool,
+    ) -> StoreResult<(u64, u64)> {
+        let (mut kept, mut deleted) = (0, 0);
+        let mut batch = Vec::with_capacity(BATCH);
+        let family = schema::handle(&self.db, listed)?;
+        for found in self.db.iterator_cf(family, IteratorMode::Start) {
+            let (key, _) = found.map_err(database("listing what is stored"))?;
+            let key: [u8; 32] = (*key).try_into().map_err(|_| StoreError::Malformed {
+                what: "key",
+                detail: "it is no id",
+            })?;
+            if marked(&key) {
+                kept += 1;
+                continue;
+            }
+            batch.push(key);
+            if batch.len() == BATCH {
+                let gone = self.delete_unpinned(&batch, families)?;
+                (kept, deleted) = (kept + batch.len() as u64 - gone, deleted + gone);
+                batch.clear();
+            }
+        }
+        let gone = self.delete_unpinned(&batch, families)?;
+        Ok((kept + batch.len() as u64 - gone, deleted + gone))
+    }
+
+    /// Under the pins' lock: whoever pins a key later finds it gone and writes it anew.
+    fn delete_unpinned(&self, keys: &[[u8; 32]], families: &[Family]) -> StoreResult<u64> {
+        let pins = self.pins.lock();
+        let mut ops = Vec::new();
+        for key in keys.iter().filter(|key| !pins.contains(key)) {
+            ops.extend(families.iter().map(|family| Op::delete(*family, key)));
+            self.nodes.remove(&TreeId::from_bytes(*key));
+        }
+        let deleted = ops.len() / families.len();
+        self.write(ops, "sweeping")?;
+        Ok(deleted as u64)
+    }
+
+    /// Has the database drop what was deleted, blob files included.
+    fn compact(&self) -> StoreResult<()> {
+        let failed = database("compacting");
+        let chunks = self.family(Family::Chunks)?;
+        self.sync()?;
+        let set_age = |age| {
+            self.db
+                .set_options_cf(chunks, &[("blob_garbage_collection_age_cutoff", age)])
+                .map_err(&failed)
+        };
+        set_age("1.0")?;
+        self.db.compact_range_cf(chunks, None::<&[u8]>, None::<&[u8]>);
+        set_age("0.25")?;
+        for family in [Family::Presence, Family::Trees] {
+            self.db
+                .compact_range_cf(self.family(family)?, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+}
