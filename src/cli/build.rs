@@ -167,7 +167,7 @@ impl Build {
     }
 
     fn progress(&self) -> Box<dyn crate::progress::Sink> {
-        use crate::cli::shown::{Kind, render};
+        use crate::progress::{Kind, render};
         let kind = match self.progress {
             _ if self.quiet => Kind::Quiet,
             ProgressArg::Auto if io::stderr().is_terminal() => Kind::Tty,

@@ -30,7 +30,6 @@ mod run;
 mod save;
 mod session;
 mod shell;
-mod shown;
 mod stop;
 mod tag;
 mod terminal;

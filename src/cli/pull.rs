@@ -9,7 +9,7 @@ use crate::cli::{CommandResult, printer};
 use crate::engine::call::Message;
 use crate::engine::outcome::Outcome;
 use crate::engine::request::Request;
-use crate::cli::shown::{Kind, render};
+use crate::progress::{Kind, render};
 
 /// Get an image from a registry
 #[derive(Debug, Args)]

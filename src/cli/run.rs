@@ -268,7 +268,7 @@ pub(crate) fn attach(
     });
     let mut relay = None;
     let mut failed = None;
-    let progress = crate::cli::shown::render(crate::cli::shown::Kind::Plain, Box::new(io::stderr()));
+    let progress = crate::progress::render(crate::progress::Kind::Plain, Box::new(io::stderr()));
     let outcome = client.call(request, &files, &mut |message, mut received| match message {
         Message::Started { container } => {
             if let Err(failure) = on_start(&container) {

@@ -1,48 +1,47 @@
-//! What a build gave becomes an image's config: the base's layers and history, then those of the steps.
+//! What a build gave becomes an image: the history of its steps, put on the base's layers and history.
 //!
-//! Pure. Creation times are those of the cache records, so a fully cached rebuild has the same config, byte for byte; an
+//! Creation times are those of the cache records, so a fully cached rebuild has the same config, byte for byte; an
 //! instruction without a layer has the time of the step before it.
 
-use silt_store::Time;
+use std::sync::Arc;
 
-use crate::layer::Layer;
-use crate::oci::config::{History, ImageConfig, RootFs};
+use silt_store::{Store, Time};
+
+use crate::images::{Assembly, Image, ImageError};
+use crate::oci::config::History;
 use crate::plan::Plan;
 use crate::solve::Built;
 
-/// The config of the image that `plan` describes and `built` and `layers` (of its chain) fill.
-pub(super) fn assemble(plan: &Plan, built: &Built, base: Option<&ImageConfig>, layers: &[Layer]) -> ImageConfig {
+/// The image that `plan` describes and `built` fills. Nothing records it yet.
+pub(super) fn image(store: &Arc<dyn Store>, plan: &Plan, built: &Built, base: Option<&Image>) -> Result<Image, ImageError> {
     let fixed = plan.source_date_epoch.map(|seconds| Time { seconds, nanos: 0 });
-    let base_created = base.and_then(|base| base.created.clone());
-    let mut created = base_created.clone().unwrap_or_else(|| rfc3339(fixed.unwrap_or_default()));
-    let mut history = base.map_or_else(Vec::new, |base| base.history.clone());
+    let before = base.and_then(|base| base.created().map(str::to_owned));
+    let mut created = before.unwrap_or_else(|| rfc3339(fixed.unwrap_or_default()));
+    let mut history = Vec::new();
+    let mut steps = Vec::new();
     for planned in &plan.history {
-        if let Some(step) = planned.vertex.and_then(|vertex| built.chain.iter().find(|step| step.vertex == vertex)) {
+        let step = planned.vertex.and_then(|vertex| built.chain.iter().find(|step| step.vertex == vertex));
+        if let Some(step) = step {
             created = rfc3339(fixed.unwrap_or(step.created));
+            steps.push((step.lower, step.upper));
         }
         history.push(History {
             created: Some(created.clone()),
             created_by: planned.created_by.clone(),
-            author: plan.author.clone(),
-            comment: String::new(),
-            empty_layer: planned.vertex.is_none(),
+            empty_layer: step.is_none(),
+            ..History::default()
         });
     }
-    let mut diff_ids = base.map_or_else(Vec::new, |base| base.rootfs.diff_ids.clone());
-    diff_ids.extend(layers.iter().map(|layer| layer.diff_id.to_string()));
-    ImageConfig {
-        created: Some(created),
-        author: plan.author.clone(),
-        architecture: plan.platform.architecture.clone(),
-        os: plan.platform.os.clone(),
-        variant: plan.platform.variant.clone(),
+    let assembly = Assembly {
+        base,
+        steps,
         config: plan.config.clone(),
-        rootfs: RootFs {
-            kind: "layers".to_owned(),
-            diff_ids,
-        },
         history,
-    }
+        platform: &plan.platform,
+        author: plan.author.clone(),
+        created: Some(created),
+    };
+    crate::images::assemble(store, assembly)
 }
 
 /// RFC 3339 with nanoseconds, as Docker writes it.

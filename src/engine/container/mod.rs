@@ -23,7 +23,7 @@ mod streams;
 
 pub(crate) use all::Containers;
 pub(crate) use log::Copier;
-pub(crate) use one::{Container, Start};
+pub(crate) use one::{Container, Start, now};
 pub(crate) use record::{ContainerRecord, ContainerState, HostConfig};
 pub(crate) use spec::{Environment, compose};
-pub(crate) use streams::Streams;
+pub(crate) use streams::{Copiers, Streams};

@@ -3,14 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
 use silt_store::{Store, TreeRef};
 
 use crate::engine::container::log::Log;
-use crate::engine::container::{Containers, ContainerRecord, ContainerState, Streams};
+use crate::engine::container::{Containers, ContainerRecord, ContainerState, Copiers, Streams};
 use crate::engine::error::EngineError;
 use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec};
 use crate::snapshot::{Snapshot, SnapshotStrategy, Workspace};
@@ -95,7 +94,7 @@ impl Container {
         let root = workspace.root_filesystem()?;
         let (streams, stdio) = start.streams;
         let running = Arc::new(start.helper.spawn(&start.spec, root, stdio)?);
-        let copied = streams.start(&running, &self.log);
+        let copied = streams.start(&running, Some(&self.log));
         let (copiers, master) = copied.map_err(|source| EngineError::Io {
             doing: "connecting a container's streams",
             source,
@@ -121,13 +120,9 @@ impl Container {
     }
 
     /// Until its processes are gone and what it left is kept.
-    fn watch(&self, containers: &Containers, running: &Running, copiers: Vec<JoinHandle<()>>) -> i32 {
+    fn watch(&self, containers: &Containers, running: &Running, copiers: Copiers) -> i32 {
         let exit = running.wait();
-        for copier in copiers {
-            if copier.join().is_err() {
-                tracing::error!(container = %self.id, "a thread that copied output failed");
-            }
-        }
+        copiers.join();
         self.log.close();
         let (status, out_of_memory, error) = judge(exit);
         let (workspace, keep) = {
@@ -295,6 +290,6 @@ fn judge(exit: Result<Exit, SandboxError>) -> (i32, bool, Option<String>) {
 }
 
 /// The time, RFC 3339.
-pub(super) fn now() -> String {
+pub(crate) fn now() -> String {
     format!("{:.9}", jiff::Timestamp::now())
 }

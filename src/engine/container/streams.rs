@@ -48,7 +48,7 @@ impl Streams {
     }
 
     /// Starts copying once the process runs. Gives the threads, and the terminal's master for the caller.
-    pub(crate) fn start(mut self, running: &Running, log: &Arc<Log>) -> io::Result<(Vec<JoinHandle<()>>, Option<OwnedFd>)> {
+    pub(crate) fn start(mut self, running: &Running, log: Option<&Arc<Log>>) -> io::Result<(Copiers, Option<OwnedFd>)> {
         let mut master = None;
         if let Some(pty) = running.take_pty() {
             master = Some(pty.try_clone()?);
@@ -61,13 +61,27 @@ impl Streams {
                 Stream::Stdout => stdout.take(),
                 Stream::Stderr => stderr.take(),
             };
-            let log = Arc::clone(log);
+            let log = log.map(Arc::clone);
             let thread = std::thread::Builder::new()
                 .name("output".to_owned())
-                .spawn(move || copy(source, stream, &log, target))?;
+                .spawn(move || copy(source, stream, log.as_deref(), target))?;
             threads.push(thread);
         }
-        Ok((threads, master))
+        Ok((Copiers(threads), master))
+    }
+}
+
+/// The threads that copy a process's output.
+pub(crate) struct Copiers(Vec<JoinHandle<()>>);
+
+impl Copiers {
+    /// Waits until everything that was written is copied.
+    pub(crate) fn join(self) {
+        for copier in self.0 {
+            if copier.join().is_err() {
+                tracing::error!("a thread that copied output failed");
+            }
+        }
     }
 }
 
@@ -76,9 +90,8 @@ fn null() -> io::Result<OwnedFd> {
 }
 
 /// Until every process that could write has ended. A terminal's master says so with EIO.
-fn copy(mut source: File, stream: Stream, log: &Log, mut target: Option<File>) {
+fn copy(mut source: File, stream: Stream, mut log: Option<&Log>, mut target: Option<File>) {
     let mut buffer = vec![0; 64 << 10];
-    let mut log_works = true;
     loop {
         let count = match source.read(&mut buffer) {
             Ok(0) => return,
@@ -94,11 +107,9 @@ fn copy(mut source: File, stream: Stream, log: &Log, mut target: Option<File>) {
         if target.as_mut().is_some_and(|target| target.write_all(&buffer[..count]).is_err()) {
             target = None;
         }
-        if let Err(error) = log.append(stream, &buffer[..count])
-            && log_works
-        {
-            tracing::warn!(%error, "a container's output is not logged");
-            log_works = false;
+        if let Some(Err(error)) = log.map(|log| log.append(stream, &buffer[..count])) {
+            tracing::warn!(%error, "a container's output is no longer logged");
+            log = None;
         }
     }
 }
