@@ -9,6 +9,9 @@ mod engine;
 // Help texts and wrong arguments.
 mod help;
 // Containers, as root and as a plain user.
+// Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
+mod layering;
+// A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
 
 // A store of its own for a test.

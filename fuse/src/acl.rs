@@ -1,7 +1,7 @@
 //! POSIX access control lists, as the kernel hands them over in `system.posix_acl_access` and `system.posix_acl_default`.
 //!
 //! In: attribute bytes and modes. Out: the same. No effects. The kernel decides access; what is ours is what a filesystem owes it:
-//! a mode and its ACL agree, and a new inode inherits its directory's default. Spec: acl(5); linux/posix_acl_xattr.h.
+//! a mode and its ACL agree, and a new inode inherits its directory's default. Spec: acl(5); `linux/posix_acl_xattr.h`.
 
 use nix::errno::Errno;
 
@@ -55,7 +55,11 @@ impl Acl {
                 })
                 .collect(),
         );
-        if acl.is_valid() { Ok(Some(acl)) } else { Err(Errno::EINVAL) }
+        if acl.is_valid() {
+            Ok(Some(acl))
+        } else {
+            Err(Errno::EINVAL)
+        }
     }
 
     fn is_valid(&self) -> bool {
@@ -145,11 +149,22 @@ mod tests {
 
     #[test]
     fn lists_round_trip_and_bad_ones_are_refused() {
-        let named = acl(&[(USER_OBJ, 7, !0), (USER, 6, 1000), (GROUP_OBJ, 5, !0), (MASK, 4, !0), (OTHER, 0, !0)]);
+        let named = acl(&[
+            (USER_OBJ, 7, !0),
+            (USER, 6, 1000),
+            (GROUP_OBJ, 5, !0),
+            (MASK, 4, !0),
+            (OTHER, 0, !0),
+        ]);
         assert_eq!(Acl::parse(&named.encode()), Ok(Some(named.clone())));
         assert_eq!(named.mode(), (0o740, false));
         assert_eq!(Acl::parse(&VERSION.to_le_bytes()), Ok(None));
-        let maskless = acl(&[(USER_OBJ, 7, !0), (USER, 6, 1000), (GROUP_OBJ, 5, !0), (OTHER, 0, !0)]);
+        let maskless = acl(&[
+            (USER_OBJ, 7, !0),
+            (USER, 6, 1000),
+            (GROUP_OBJ, 5, !0),
+            (OTHER, 0, !0),
+        ]);
         assert_eq!(Acl::parse(&maskless.encode()), Err(Errno::EINVAL));
         assert_eq!(Acl::parse(&[2, 0, 0, 0, 1]), Err(Errno::EINVAL));
         assert_eq!(Acl::parse(&[1, 0, 0, 0]), Err(Errno::EOPNOTSUPP));
@@ -157,10 +172,19 @@ mod tests {
 
     #[test]
     fn chmod_moves_the_mask_and_creation_cuts_both_ways() {
-        let named = acl(&[(USER_OBJ, 7, !0), (GROUP_OBJ, 5, !0), (GROUP, 7, 5), (MASK, 7, !0), (OTHER, 5, !0)]);
+        let named = acl(&[
+            (USER_OBJ, 7, !0),
+            (GROUP_OBJ, 5, !0),
+            (GROUP, 7, 5),
+            (MASK, 7, !0),
+            (OTHER, 5, !0),
+        ]);
         let changed = named.clone().chmod(0o640);
         assert_eq!(changed.mode().0, 0o640);
-        assert_eq!(changed.0[1].permissions, 5, "the group's own entry stays where a mask stands for it");
+        assert_eq!(
+            changed.0[1].permissions, 5,
+            "the group's own entry stays where a mask stands for it"
+        );
         let (inherited, mode) = named.inherit(0o2600);
         assert_eq!(mode, 0o2600);
         assert_eq!(inherited.mode().0, 0o600);

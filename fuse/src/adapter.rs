@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 use fuser::{
     BsdFileFlags, Config, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
 };
 use nix::libc;
 use nix::sys::stat::SFlag;
@@ -25,7 +25,8 @@ use silt_store::{Device, Time};
 use crate::error::Reply;
 use crate::fs::{Fs, Special};
 use crate::protocol::{
-    Allocate, AttributeChanges, Attributes, Caller, Creation, InodeNo, Kind, RenameMode, Seek, TimeChange, XattrMode,
+    Allocate, AttributeChanges, Attributes, Caller, Creation, InodeNo, Kind, RenameMode, Seek, TimeChange,
+    XattrMode,
 };
 use crate::trace::Message;
 
@@ -37,12 +38,10 @@ const MAX_WRITE: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
 
 /// What we want of the kernel where it has it.
-const WANTED: [InitFlags; 11] = [
+const WANTED: [InitFlags; 9] = [
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_PARALLEL_DIROPS,
-    InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_NO_OPEN_SUPPORT,
     InitFlags::FUSE_NO_OPENDIR_SUPPORT,
@@ -54,6 +53,8 @@ const WANTED: [InitFlags; 11] = [
 /// fuser's view of a filesystem.
 pub(crate) struct Adapter {
     fs: Arc<Fs>,
+    /// Attributes with listings save messages, and hide from a trace what the step asked for.
+    list_attributes: bool,
 }
 
 /// Serves a mounted device until the mount is gone.
@@ -70,8 +71,8 @@ pub(crate) fn serve(adapter: Adapter, device: OwnedFd, threads: usize) -> io::Re
 }
 
 impl Adapter {
-    pub(crate) fn new(fs: Arc<Fs>) -> Self {
-        Self { fs }
+    pub(crate) fn new(fs: Arc<Fs>, list_attributes: bool) -> Self {
+        Self { fs, list_attributes }
     }
 }
 
@@ -129,7 +130,7 @@ fn file_type(kind: Kind) -> FileType {
     }
 }
 
-/// The protocol's 32-bit device number. Spec: linux/kdev_t.h, `new_encode_dev`.
+/// The protocol's 32-bit device number. Spec: `linux/kdev_t.h`, `new_encode_dev`.
 fn encode_device(device: Device) -> u32 {
     device.minor & 0xff | (device.major & 0xfff) << 8 | (device.minor & !0xff) << 12
 }
@@ -243,14 +244,18 @@ fn reply_written(result: Reply<u64>, reply: ReplyWrite) {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        for flag in WANTED {
+        let listings = [InitFlags::FUSE_DO_READDIRPLUS, InitFlags::FUSE_READDIRPLUS_AUTO];
+        let listings = listings.into_iter().filter(|_| self.list_attributes);
+        for flag in WANTED.into_iter().chain(listings) {
             if config.add_capabilities(flag).is_err() {
                 tracing::debug!(?flag, "the kernel does not have it");
             }
         }
         let nearest = |limit| tracing::debug!(limit, "the kernel's limit is lower");
         config.set_max_write(MAX_WRITE).map_or_else(nearest, drop);
-        config.set_max_background(MAX_BACKGROUND).map_or_else(|limit| nearest(limit.into()), drop);
+        config
+            .set_max_background(MAX_BACKGROUND)
+            .map_or_else(|limit| nearest(limit.into()), drop);
         Ok(())
     }
 
@@ -321,14 +326,26 @@ impl Filesystem for Adapter {
     ) {
         let result = special(mode, device).and_then(|special| {
             let creation = creation(request, mode, umask);
-            self.fs.make_node(Message::MkNod, ino(parent), name.as_bytes(), creation, special)
+            self.fs
+                .make_node(Message::MkNod, ino(parent), name.as_bytes(), creation, special)
         });
         reply_entry(result, reply);
     }
 
-    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
         let creation = creation(request, mode, umask);
-        reply_entry(self.fs.make_directory(ino(parent), name.as_bytes(), creation), reply);
+        reply_entry(
+            self.fs.make_directory(ino(parent), name.as_bytes(), creation),
+            reply,
+        );
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -342,7 +359,11 @@ impl Filesystem for Adapter {
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let creation = creation(request, 0o777, 0);
         let target = target.as_os_str().as_bytes();
-        reply_entry(self.fs.make_symlink(ino(parent), name.as_bytes(), creation, target), reply);
+        reply_entry(
+            self.fs
+                .make_symlink(ino(parent), name.as_bytes(), creation, target),
+            reply,
+        );
     }
 
     fn rename(
@@ -392,7 +413,13 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let creation = creation(request, mode, umask);
-        match self.fs.make_node(Message::Create, ino(parent), name.as_bytes(), creation, Special::File) {
+        match self.fs.make_node(
+            Message::Create,
+            ino(parent),
+            name.as_bytes(),
+            creation,
+            Special::File,
+        ) {
             Ok(attributes) => reply.created(
                 &FOREVER,
                 &attr(&attributes),
@@ -440,19 +467,47 @@ impl Filesystem for Adapter {
     }
 
     /// `ENOSYS` once, and the kernel flushes and syncs without us for good: nothing is durable before sealing anyway.
-    fn flush(&self, _request: &Request, _number: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _handle: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
         reply.error(Errno::ENOSYS);
     }
 
-    fn fsync(&self, _request: &Request, _number: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _handle: FileHandle,
+        _data: bool,
+        reply: ReplyEmpty,
+    ) {
         reply.error(Errno::ENOSYS);
     }
 
-    fn fsyncdir(&self, _request: &Request, _number: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _handle: FileHandle,
+        _data: bool,
+        reply: ReplyEmpty,
+    ) {
         reply.error(Errno::ENOSYS);
     }
 
-    fn readdir(&self, _request: &Request, number: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let add = |child: InodeNo, cookie, kind, name: &[u8]| {
             !reply.add(INodeNo(child.0), cookie, file_type(kind), OsStr::from_bytes(name))
         };
@@ -472,7 +527,14 @@ impl Filesystem for Adapter {
     ) {
         let add = |attributes: &Attributes, cookie, name: &[u8]| {
             let number = INodeNo(attributes.ino.0);
-            !reply.add(number, cookie, OsStr::from_bytes(name), &FOREVER, &attr(attributes), Generation(0))
+            !reply.add(
+                number,
+                cookie,
+                OsStr::from_bytes(name),
+                &FOREVER,
+                &attr(attributes),
+                Generation(0),
+            )
         };
         match self.fs.list_plus(ino(number), offset, add) {
             Ok(()) => reply.ok(),
@@ -511,7 +573,10 @@ impl Filesystem for Adapter {
             libc::XATTR_REPLACE => XattrMode::Replace,
             _ => XattrMode::Either,
         };
-        reply_empty(self.fs.set_xattr(ino(number), name.as_bytes(), value, mode), reply);
+        reply_empty(
+            self.fs.set_xattr(ino(number), name.as_bytes(), value, mode),
+            reply,
+        );
     }
 
     fn getxattr(&self, _request: &Request, number: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
@@ -589,6 +654,9 @@ impl Filesystem for Adapter {
     ) {
         // The reply counts in 32 bits.
         let len = len.min(1 << 30);
-        reply_written(self.fs.copy((ino(from), from_offset), (ino(to), to_offset), len), reply);
+        reply_written(
+            self.fs.copy((ino(from), from_offset), (ino(to), to_offset), len),
+            reply,
+        );
     }
 }

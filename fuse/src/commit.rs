@@ -94,7 +94,10 @@ impl Upper {
                 continue;
             }
             groups.push(if self.moved {
-                paths.iter().map(|path| self.current_path(path)).collect::<Reply<_>>()?
+                paths
+                    .iter()
+                    .map(|path| self.current_path(path))
+                    .collect::<Reply<_>>()?
             } else {
                 paths.clone()
             });

@@ -51,12 +51,11 @@ impl Contents {
     /// The reader of a large file, the last used first.
     fn reader(&self, list: ChunkId, content: &silt_store::Content) -> Arc<Mutex<blob::Reader>> {
         let mut readers = self.readers.lock();
-        let entry = match readers.iter().position(|(id, _)| *id == list) {
-            Some(position) => readers.remove(position),
-            None => {
-                let reader = blob::Reader::new(Arc::clone(&self.store), content.clone());
-                (list, Arc::new(Mutex::new(reader)))
-            }
+        let entry = if let Some(position) = readers.iter().position(|(id, _)| *id == list) {
+            readers.remove(position)
+        } else {
+            let reader = blob::Reader::new(Arc::clone(&self.store), content.clone());
+            (list, Arc::new(Mutex::new(reader)))
         };
         let reader = Arc::clone(&entry.1);
         readers.insert(0, entry);
@@ -78,7 +77,9 @@ impl Contents {
         }
         let mut done = 0;
         while done < buffer.len() {
-            match blob::read_at(&*self.store, content, offset + done as u64, &mut buffer[done..]).map_err(store_errno)? {
+            match blob::read_at(&*self.store, content, offset + done as u64, &mut buffer[done..])
+                .map_err(store_errno)?
+            {
                 0 => return Err(Errno::EIO),
                 count => done += count,
             }
@@ -235,7 +236,9 @@ pub(crate) fn seal_all(contents: &Contents, files: &[Arc<Staged>]) -> StoreResul
             }
             if file.is_none() || bytes >= SEAL_BATCH_BYTES || batch.len() >= SEAL_BATCH_FILES {
                 writer.flush()?;
-                batch.drain(..).for_each(|(file, content)| file.mark_sealed(content));
+                batch
+                    .drain(..)
+                    .for_each(|(file, content)| file.mark_sealed(content));
                 bytes = 0;
             }
             if file.is_none() {
@@ -243,17 +246,21 @@ pub(crate) fn seal_all(contents: &Contents, files: &[Arc<Staged>]) -> StoreResul
             }
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len().div_ceil(SEAL_FILES_PER_THREAD));
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(files.len().div_ceil(SEAL_FILES_PER_THREAD));
     if threads <= 1 {
         return work();
     }
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mine = work();
-        others.into_iter().fold(mine, |result, thread| match thread.join() {
-            Ok(theirs) => result.and(theirs),
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        others
+            .into_iter()
+            .fold(mine, |result, thread| match thread.join() {
+                Ok(theirs) => result.and(theirs),
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
     })
 }
 

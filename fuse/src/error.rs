@@ -28,12 +28,16 @@ pub enum FsError {
 pub(crate) type Reply<T> = Result<T, Errno>;
 
 /// The errno for a failure of the store. The cause goes to the log, as a process sees a number only.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(crate) fn store_errno(error: StoreError) -> Errno {
     let errno = match error {
         StoreError::NoSpace(_) => Errno::ENOSPC,
         _ => Errno::EIO,
     };
-    tracing::error!(error = &error as &dyn std::error::Error, "the store failed under a mount");
+    tracing::error!(
+        error = &error as &dyn std::error::Error,
+        "the store failed under a mount"
+    );
     errno
 }
 

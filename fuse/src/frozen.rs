@@ -100,8 +100,8 @@ impl Frozen {
         // The oldest first, without recursion: a chain is as long as a Dockerfile.
         let mut chain = Vec::new();
         let mut next = self.base.lock().clone();
-        while let Some(Base::Frozen(frozen)) = next {
-            next = frozen.base.lock().clone();
+        while let Some(Base::Frozen(frozen)) = next.take() {
+            next.clone_from(&frozen.base.lock());
             chain.push(frozen);
         }
         for frozen in chain.into_iter().rev() {

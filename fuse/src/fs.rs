@@ -51,16 +51,18 @@ impl Fs {
     pub(crate) fn new(store: Arc<dyn Store>, base: Base, options: &Options) -> Result<Self, FsError> {
         let opened = base.open(&*store)?;
         let contents = Arc::new(Contents::new(store));
-        let staging = Staging::new(&options.staging, options.max_dirty_memory).map_err(|source| FsError::Io {
-            doing: "making the staging file",
-            source,
-        })?;
-        let upper = Upper::new(Arc::clone(&contents), opened.meta, opened.root, opened.links).map_err(|errno| {
-            FsError::Io {
-                doing: "opening the base",
-                source: errno.into(),
-            }
-        })?;
+        let staging =
+            Staging::new(&options.staging, options.max_dirty_memory).map_err(|source| FsError::Io {
+                doing: "making the staging file",
+                source,
+            })?;
+        let upper =
+            Upper::new(Arc::clone(&contents), opened.meta, opened.root, opened.links).map_err(|errno| {
+                FsError::Io {
+                    doing: "opening the base",
+                    source: errno.into(),
+                }
+            })?;
         Ok(Self {
             trace: Trace::default(),
             contents,

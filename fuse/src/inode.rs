@@ -143,7 +143,9 @@ impl File {
         if let Body::Clean(content) = &*body {
             *body = Body::Dirty(Pieces::of(content.clone()));
         }
-        let Body::Dirty(pieces) = &mut *body else { return Err(Errno::EIO) };
+        let Body::Dirty(pieces) = &mut *body else {
+            return Err(Errno::EIO);
+        };
         let result = change(pieces);
         self.len.store(pieces.len(), Ordering::Release);
         self.allocated.store(pieces.covered(), Ordering::Release);
@@ -332,7 +334,9 @@ impl Table {
             if inode.lookups > 0 || inode.held > 0 || inode.state == State::Changed {
                 return;
             }
-            let Some(inode) = self.inodes.remove(&ino) else { return };
+            let Some(inode) = self.inodes.remove(&ino) else {
+                return;
+            };
             let (State::Clean, Origin::Below(place)) = (inode.state, inode.origin) else {
                 return;
             };

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
-use silt_store::{Device, Directory, Entry, Meta, Name, Node, Store, StoreError, StoreResult, TreeRef, directory};
+use silt_store::{
+    Device, Directory, Entry, Meta, Name, Node, Store, StoreError, StoreResult, TreeRef, directory,
+};
 
 use crate::content::{Content, Contents, Staged, seal_all};
 use crate::protocol::Kind;
@@ -94,7 +96,10 @@ impl From<Entry> for LowerEntry {
             Node::Fifo => LowerNode::Fifo,
             Node::Socket => LowerNode::Socket,
         };
-        Self { meta: entry.meta, node }
+        Self {
+            meta: entry.meta,
+            node,
+        }
     }
 }
 
@@ -138,7 +143,9 @@ impl LowerDir {
         let mut directory = self.clone();
         loop {
             directory = match directory {
-                Self::Stored(stored) => return Ok(stored.load(store)?.get(name.as_bytes())?.map(LowerEntry::from)),
+                Self::Stored(stored) => {
+                    return Ok(stored.load(store)?.get(name.as_bytes())?.map(LowerEntry::from));
+                }
                 Self::Frozen(frozen) => match &*frozen.state.read() {
                     FrozenState::Sealed(stored) => Self::Stored(Arc::clone(stored)),
                     FrozenState::Changed { base, changes } => match (changes.get(name), base) {
@@ -215,7 +222,9 @@ impl LowerDir {
             directory.push_unsealed(&mut pending);
             if let FrozenState::Changed { changes, .. } = &*directory.state.read() {
                 files.extend(changes.values().flatten().filter_map(|entry| match &entry.node {
-                    LowerNode::File(content @ Content::Staged(staged)) if content.sealed().is_none() => Some(Arc::clone(staged)),
+                    LowerNode::File(content @ Content::Staged(staged)) if content.sealed().is_none() => {
+                        Some(Arc::clone(staged))
+                    }
                     _ => None,
                 }));
             }
@@ -265,13 +274,11 @@ impl FrozenDir {
             };
             sealed.insert(name.clone(), entry);
         }
-        let reference = match base {
-            Some(base) => directory::rewrite(&**store, base.seal(contents)?.tree, &sealed)?,
-            None => {
-                let entries = sealed.into_iter().filter_map(|(name, entry)| Some((name, entry?)));
-                directory::write(&**store, entries)?
-            }
+        let base = match base {
+            Some(base) => base.seal(contents)?,
+            None => directory::write(&**store, [])?,
         };
+        let reference = directory::rewrite(&**store, base.tree, &sealed)?;
         *self.state.write() = FrozenState::Sealed(StoredDir::new(reference));
         Ok(reference)
     }

@@ -15,7 +15,11 @@ use nix::mount::MsFlags;
 /// # Errors
 /// `NotFound` without the kernel's fuse, `PermissionDenied` where the device is root's alone.
 pub fn open_device() -> io::Result<OwnedFd> {
-    Ok(OpenOptions::new().read(true).write(true).open("/dev/fuse")?.into())
+    Ok(OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")?
+        .into())
 }
 
 /// Mounts the filesystem that serves `device` on the directory `target`. Needs `CAP_SYS_ADMIN` in the caller's user namespace,

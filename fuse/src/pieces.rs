@@ -26,7 +26,11 @@ pub(crate) struct Pieces {
 #[derive(Debug)]
 enum Piece {
     /// `len` bytes of immutable content from `offset` on.
-    Content { content: Content, offset: u64, len: u64 },
+    Content {
+        content: Content,
+        offset: u64,
+        len: u64,
+    },
     Memory(Block),
     Disk(Range),
 }
@@ -81,9 +85,19 @@ impl Pieces {
     /// The pieces of a file that is `content`.
     pub(crate) fn of(content: Content) -> Self {
         let len = content.len();
-        let mut pieces = Self { len, ..Self::default() };
+        let mut pieces = Self {
+            len,
+            ..Self::default()
+        };
         if len > 0 {
-            pieces.insert(0, Piece::Content { content, offset: 0, len });
+            pieces.insert(
+                0,
+                Piece::Content {
+                    content,
+                    offset: 0,
+                    len,
+                },
+            );
         }
         pieces
     }
@@ -99,9 +113,14 @@ impl Pieces {
     /// The one content that these pieces are, unchanged from its first byte to its last.
     pub(crate) fn whole(&self) -> Option<&Content> {
         match self.map.first_key_value() {
-            Some((0, Piece::Content { content, offset: 0, len })) if *len == self.len && content.len() == self.len => {
-                Some(content)
-            }
+            Some((
+                0,
+                Piece::Content {
+                    content,
+                    offset: 0,
+                    len,
+                },
+            )) if *len == self.len && content.len() == self.len => Some(content),
             _ => None,
         }
     }
@@ -134,7 +153,9 @@ impl Pieces {
             self.insert(span.start, rest);
         }
         while let Some((&start, _)) = self.map.range(span.clone()).next() {
-            let Some(mut piece) = self.remove(start) else { return };
+            let Some(mut piece) = self.remove(start) else {
+                return;
+            };
             if start + piece.len() > span.end {
                 let rest = piece.split_off(span.end - start);
                 self.insert(span.end, rest);
@@ -197,7 +218,9 @@ impl Pieces {
                 self.in_memory += if grown { more } else { 0 };
                 grown
             }
-            Piece::Disk(range) => staging.extend_range(range, data).map_err(|error| io_errno(&error))?,
+            Piece::Disk(range) => staging
+                .extend_range(range, data)
+                .map_err(|error| io_errno(&error))?,
         };
         self.covered += if grown { more } else { 0 };
         Ok(grown)
@@ -256,7 +279,9 @@ impl Pieces {
             .next_back()
             .filter(|(start, piece)| *start + piece.len() > span.start)
             .map_or(span.start, |(start, _)| *start);
-        self.map.range(first..span.end.max(first)).map(|(start, piece)| (*start, piece))
+        self.map
+            .range(first..span.end.max(first))
+            .map(|(start, piece)| (*start, piece))
     }
 
     /// Fills `buffer` from `offset` on, as far as the file goes; how far that is.
@@ -269,7 +294,11 @@ impl Pieces {
             let from = start.max(offset);
             let to = (start + piece.len()).min(span.end);
             buffer[(done - offset) as usize..(from - offset) as usize].fill(0);
-            piece.read_at(contents, from - start, &mut buffer[(from - offset) as usize..(to - offset) as usize])?;
+            piece.read_at(
+                contents,
+                from - start,
+                &mut buffer[(from - offset) as usize..(to - offset) as usize],
+            )?;
             done = to;
         }
         buffer[(done - offset) as usize..].fill(0);
@@ -280,13 +309,17 @@ impl Pieces {
     pub(crate) fn next_data(&self, contents: &Contents, offset: u64) -> Reply<Option<Span<u64>>> {
         for (start, piece) in self.overlapping(&(offset..u64::MAX)) {
             let end = start + piece.len();
-            let Piece::Content { content, offset: at, .. } = piece else {
+            let Piece::Content {
+                content, offset: at, ..
+            } = piece
+            else {
                 return Ok(Some(start..end));
             };
             let Some(data) = content.next_data(contents, at + offset.saturating_sub(start))? else {
                 continue;
             };
-            let data = (start + data.start.saturating_sub(*at)).max(start)..(start + (data.end - at)).min(end);
+            let data =
+                (start + data.start.saturating_sub(*at)).max(start)..(start + (data.end - at)).min(end);
             if data.start < end && !data.is_empty() {
                 return Ok(Some(data));
             }

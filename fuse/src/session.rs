@@ -3,8 +3,7 @@
 //! In: a device, a store, a base. Out: what was changed, frozen. Effects: threads, which end when the mount is gone from every
 //! namespace. The mount itself is made by another process, before or after `Session::start`.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::libc;
+use nix::errno::Errno;
 use silt_store::Store;
 
 use crate::adapter::{self, Adapter};
@@ -29,7 +28,7 @@ pub struct Options {
     pub threads: usize,
     /// Written data kept in memory, in bytes.
     pub max_dirty_memory: u64,
-    /// Record what the step reads, not only what it changes.
+    /// Have the kernel ask for every inode that the step looks at: listings come without attributes.
     pub trace: bool,
     /// Refuse every change.
     pub read_only: bool,
@@ -50,7 +49,12 @@ impl Session {
     ///
     /// # Errors
     /// `Store` when the base cannot be read, `Io` when staging or threads cannot be had.
-    pub fn start(device: OwnedFd, store: Arc<dyn Store>, base: Base, options: Options) -> Result<Self, FsError> {
+    pub fn start(
+        device: OwnedFd,
+        store: Arc<dyn Store>,
+        base: Base,
+        options: Options,
+    ) -> Result<Self, FsError> {
         let fs = Arc::new(Fs::new(store, base, &options)?);
         let stop = Arc::new(AtomicBool::new(false));
         let number = device.as_raw_fd();
@@ -80,10 +84,13 @@ impl Session {
     pub fn finish(mut self) -> Result<Frozen, FsError> {
         self.stop.store(true, Ordering::Release);
         if let Some(server) = self.server.take() {
-            server.join().map_err(|_| FsError::Panicked)?.map_err(|source| FsError::Io {
-                doing: "serving the mount",
-                source,
-            })?;
+            server
+                .join()
+                .map_err(|_| FsError::Panicked)?
+                .map_err(|source| FsError::Io {
+                    doing: "serving the mount",
+                    source,
+                })?;
         }
         self.fs.freeze()
     }
@@ -120,30 +127,26 @@ impl Drop for Session {
 
 /// Waits for the mount and serves it until it is gone.
 fn serve(device: OwnedFd, fs: Arc<Fs>, stop: &AtomicBool, options: &Options) -> io::Result<()> {
-    let mut device = File::from(device);
-    if !wait_until_mounted(&mut device, stop)? {
+    if !wait_until_mounted(&device, stop)? {
         return Ok(());
     }
-    adapter::serve(Adapter::new(fs), device.into(), options.threads)
+    adapter::serve(Adapter::new(fs, !options.trace), device, options.threads)
 }
 
 /// Whether a mount came. A read with too small a buffer takes no message, but tells an unmounted device (`EPERM`) from a mounted one.
-fn wait_until_mounted(device: &mut File, stop: &AtomicBool) -> io::Result<bool> {
+fn wait_until_mounted(device: &OwnedFd, stop: &AtomicBool) -> io::Result<bool> {
     let mut pause = Duration::from_micros(20);
     loop {
-        match device.read(&mut [0; 16]) {
-            Ok(_) => return Ok(true),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINVAL) => return Ok(true),
-                Some(libc::ENODEV) => return Ok(false),
-                Some(libc::EPERM) if stop.load(Ordering::Acquire) => return Ok(false),
-                Some(libc::EPERM) => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(1));
-                }
-                _ if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => return Err(error),
-            },
+        match nix::unistd::read(device, &mut [0; 16]) {
+            Ok(_) | Err(Errno::EINVAL) => return Ok(true),
+            Err(Errno::ENODEV) => return Ok(false),
+            Err(Errno::EPERM) if stop.load(Ordering::Acquire) => return Ok(false),
+            Err(Errno::EPERM) => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(1));
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -154,7 +157,10 @@ fn abort(device: i32) {
     let Ok(info) = std::fs::read_to_string(format!("/proc/self/fdinfo/{device}")) else {
         return;
     };
-    let Some(connection) = info.lines().find_map(|line| line.strip_prefix("fuse_connection:")) else {
+    let Some(connection) = info
+        .lines()
+        .find_map(|line| line.strip_prefix("fuse_connection:"))
+    else {
         return;
     };
     let path = format!("/sys/fs/fuse/connections/{}/abort", connection.trim());

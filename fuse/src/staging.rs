@@ -171,7 +171,9 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.memory.used.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        self.memory
+            .used
+            .fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -89,7 +89,10 @@ impl Upper {
 
     fn exists_below(&self, parent: InodeNo, name: &Name) -> Reply<bool> {
         match &self.table.get(parent)?.dir()?.lower {
-            Some(lower) => Ok(lower.get(self.contents.store(), name).map_err(store_errno)?.is_some()),
+            Some(lower) => Ok(lower
+                .get(self.contents.store(), name)
+                .map_err(store_errno)?
+                .is_some()),
             None => Ok(false),
         }
     }
@@ -106,7 +109,11 @@ impl Upper {
         let Some(entry) = lower.get(self.contents.store(), name).map_err(store_errno)? else {
             return Ok(None);
         };
-        let links = dir.links.as_ref().and_then(|links| links.directories.get(name)).cloned();
+        let links = dir
+            .links
+            .as_ref()
+            .and_then(|links| links.directories.get(name))
+            .cloned();
         let nlink = match origin {
             Origin::Group(group) => self.links.groups()[group].len() as u32,
             _ => 1,

@@ -25,12 +25,22 @@ fn compare(seed: u64, rounds: u64, count: usize) {
         let mounted = scene.mount(base.clone());
         let mut ours = Runner::new(&mounted.target);
         let mut theirs = Runner::new(&tmpfs);
-        assert_same(&tree(&ours.top), &tree(&theirs.top), &format!("seed {seed}, round {round}, at the start"));
+        assert_same(
+            &tree(&ours.top),
+            &tree(&theirs.top),
+            &format!("seed {seed}, round {round}, at the start"),
+        );
         for step in 0..count {
             let op = Op::random(&mut random);
             let (our, their) = (ours.run(&op), theirs.run(&op));
-            let context = format!("seed {seed}, round {round}, step {step}: {}", brief(&op)); if std::env::var_os("SILT_DIFFERENTIAL_PRINT").is_some() { eprintln!("{context} -> {our:?}"); }
-            assert!(our == their || excused(&op, &our), "{context}: ours {our:?}, theirs {their:?}");
+            let context = format!("seed {seed}, round {round}, step {step}: {}", brief(&op));
+            if std::env::var_os("SILT_DIFFERENTIAL_PRINT").is_some() {
+                eprintln!("{context} -> {our:?}");
+            }
+            assert!(
+                our == their || excused(&op, &our),
+                "{context}: ours {our:?}, theirs {their:?}"
+            );
             assert_same(&tree(&ours.top), &tree(&theirs.top), &context);
         }
         ours.let_go();
@@ -38,14 +48,22 @@ fn compare(seed: u64, rounds: u64, count: usize) {
         let frozen = mounted.finish();
         if random.below(2) == 0 {
             let sealed = frozen.seal().unwrap();
-            assert_same(&sealed_tree(&scene.store, sealed), &tree(&tmpfs), &format!("seed {seed}, round {round}, sealed"));
+            assert_same(
+                &sealed_tree(&scene.store, sealed),
+                &tree(&tmpfs),
+                &format!("seed {seed}, round {round}, sealed"),
+            );
             base = Base::Stored(sealed);
         } else {
             base = Base::Frozen(frozen);
         }
     }
     let frozen = scene.step(base, |_| {});
-    assert_same(&sealed_tree(&scene.store, frozen.seal().unwrap()), &tree(&tmpfs), &format!("seed {seed}, at the end"));
+    assert_same(
+        &sealed_tree(&scene.store, frozen.seal().unwrap()),
+        &tree(&tmpfs),
+        &format!("seed {seed}, at the end"),
+    );
     drop(Arc::clone(&scene.store));
 }
 
@@ -59,8 +77,12 @@ fn brief(op: &Op) -> String {
 
 #[test]
 fn root_and_fuse_random_operations_agree_with_tmpfs() {
-    let rounds = std::env::var("SILT_DIFFERENTIAL_ROUNDS").ok().map_or(6, |rounds| rounds.parse().unwrap());
-    let seed = std::env::var("SILT_DIFFERENTIAL_SEED").ok().map_or(1, |seed| seed.parse().unwrap());
+    let rounds = std::env::var("SILT_DIFFERENTIAL_ROUNDS")
+        .ok()
+        .map_or(6, |rounds| rounds.parse().unwrap());
+    let seed = std::env::var("SILT_DIFFERENTIAL_SEED")
+        .ok()
+        .map_or(1, |seed| seed.parse().unwrap());
     compare(seed, rounds, 300);
 }
 

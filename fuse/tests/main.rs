@@ -11,8 +11,18 @@
 //! | `bases`        | mounts on stored trees, on unsealed ones, on chains of them; checkpoints           |
 //! | `stress`       | many names, many threads, little memory                                            |
 
-#![allow(clippy::unwrap_used, clippy::pedantic, clippy::print_stderr, missing_docs, unreachable_pub, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::pedantic,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
 
+mod bases;
 mod differential;
 mod program;
 mod scene;
+mod semantics;
+mod stress;

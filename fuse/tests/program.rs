@@ -1,10 +1,8 @@
 //! Random operations, as data, and how to do them on a directory.
 
-use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -36,39 +34,127 @@ impl Random {
 
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let seed = self.next();
-        (0..len).map(|at| (seed.rotate_left((at % 64) as u32) as u8).wrapping_add(at as u8)).collect()
+        (0..len)
+            .map(|at| (seed.rotate_left((at % 64) as u32) as u8).wrapping_add(at as u8))
+            .collect()
     }
 }
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Create { path: String, mode: u32 },
-    Write { path: String, offset: u64, data: Vec<u8> },
-    Append { path: String, data: Vec<u8> },
-    OpenTruncate { path: String },
-    Truncate { path: String, len: u64 },
-    Mkdir { path: String, mode: u32 },
-    Rmdir { path: String },
-    Unlink { path: String },
-    Symlink { path: String, target: String },
-    Link { from: String, to: String },
-    Rename { from: String, to: String, flags: u32 },
-    Chmod { path: String, mode: u32 },
-    Chown { path: String, uid: u32, gid: u32 },
-    Utimens { path: String, seconds: i64 },
-    SetXattr { path: String, name: &'static str, value: Vec<u8> },
-    RemoveXattr { path: String, name: &'static str },
-    SetAcl { path: String, name: &'static str, permissions: [u16; 5] },
-    Mknod { path: String, kind: u32, mode: u32 },
-    Fallocate { path: String, mode: i32, offset: u64, len: u64 },
-    Copy { from: String, to: String, from_offset: u64, to_offset: u64, len: u64 },
-    MapShared { path: String, offset: u64, byte: u8 },
+    Create {
+        path: String,
+        mode: u32,
+    },
+    Write {
+        path: String,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Append {
+        path: String,
+        data: Vec<u8>,
+    },
+    OpenTruncate {
+        path: String,
+    },
+    Truncate {
+        path: String,
+        len: u64,
+    },
+    Mkdir {
+        path: String,
+        mode: u32,
+    },
+    Rmdir {
+        path: String,
+    },
+    Unlink {
+        path: String,
+    },
+    Symlink {
+        path: String,
+        target: String,
+    },
+    Link {
+        from: String,
+        to: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+        flags: u32,
+    },
+    Chmod {
+        path: String,
+        mode: u32,
+    },
+    Chown {
+        path: String,
+        uid: u32,
+        gid: u32,
+    },
+    Utimens {
+        path: String,
+        seconds: i64,
+    },
+    SetXattr {
+        path: String,
+        name: &'static str,
+        value: Vec<u8>,
+    },
+    RemoveXattr {
+        path: String,
+        name: &'static str,
+    },
+    SetAcl {
+        path: String,
+        name: &'static str,
+        permissions: [u16; 5],
+    },
+    Mknod {
+        path: String,
+        kind: u32,
+        mode: u32,
+    },
+    Fallocate {
+        path: String,
+        mode: i32,
+        offset: u64,
+        len: u64,
+    },
+    Copy {
+        from: String,
+        to: String,
+        from_offset: u64,
+        to_offset: u64,
+        len: u64,
+    },
+    MapShared {
+        path: String,
+        offset: u64,
+        byte: u8,
+    },
     /// Keeps a descriptor in slot; later operations go through it whatever became of the name.
-    Hold { slot: usize, path: String },
-    HeldWrite { slot: usize, offset: u64, data: Vec<u8> },
-    HeldRead { slot: usize },
-    HeldTruncate { slot: usize, len: u64 },
-    Tmpfile { path: String },
+    Hold {
+        slot: usize,
+        path: String,
+    },
+    HeldWrite {
+        slot: usize,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    HeldRead {
+        slot: usize,
+    },
+    HeldTruncate {
+        slot: usize,
+        len: u64,
+    },
+    Tmpfile {
+        path: String,
+    },
 }
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -76,7 +162,10 @@ const XATTRS: [&str; 4] = ["user.one", "user.two", "trusted.t", "security.capabi
 
 fn path(random: &mut Random) -> String {
     let depth = random.pick(&[1, 1, 2, 2, 2, 3]);
-    (0..depth).map(|_| random.pick(&NAMES)).collect::<Vec<_>>().join("/")
+    (0..depth)
+        .map(|_| random.pick(&NAMES))
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn offset(random: &mut Random) -> u64 {
@@ -106,36 +195,74 @@ impl Op {
             0..=2 => Self::Create { path, mode },
             3..=5 => {
                 let (offset, len) = (offset(random), length(random));
-                Self::Write { path, offset, data: random.bytes(len) }
+                Self::Write {
+                    path,
+                    offset,
+                    data: random.bytes(len),
+                }
             }
             6 => {
                 let len = length(random);
-                Self::Append { path, data: random.bytes(len) }
+                Self::Append {
+                    path,
+                    data: random.bytes(len),
+                }
             }
             7 => Self::OpenTruncate { path },
-            8 | 9 => Self::Truncate { path, len: offset(random) },
+            8 | 9 => Self::Truncate {
+                path,
+                len: offset(random),
+            },
             10..=12 => Self::Mkdir { path, mode },
             13 => Self::Rmdir { path },
             14 | 15 => Self::Unlink { path },
-            16 => Self::Symlink { path, target: path_of(random) },
-            17 | 18 => Self::Link { from: path, to: path_of(random) },
-            19..=22 => Self::Rename { from: path, to: path_of(random), flags: random.pick(&[0, 0, 0, 1, 2, 4]) },
+            16 => Self::Symlink {
+                path,
+                target: path_of(random),
+            },
+            17 | 18 => Self::Link {
+                from: path,
+                to: path_of(random),
+            },
+            19..=22 => Self::Rename {
+                from: path,
+                to: path_of(random),
+                flags: random.pick(&[0, 0, 0, 1, 2, 4]),
+            },
             23 => Self::Chmod { path, mode },
-            24 => Self::Chown { path, uid: random.pick(&[0, 1000, 65534]), gid: random.pick(&[0, 1000]) },
-            25 => Self::Utimens { path, seconds: random.below(2_000_000_000) as i64 - 1000 },
+            24 => Self::Chown {
+                path,
+                uid: random.pick(&[0, 1000, 65534]),
+                gid: random.pick(&[0, 1000]),
+            },
+            25 => Self::Utimens {
+                path,
+                seconds: random.below(2_000_000_000) as i64 - 1000,
+            },
             26 => {
                 let name = random.pick(&XATTRS);
                 let len = random.pick(&[0, 1, 20, 300]);
-                let value = if name == "security.capability" { CAPABILITY.to_vec() } else { random.bytes(len) };
+                let value = if name == "security.capability" {
+                    CAPABILITY.to_vec()
+                } else {
+                    random.bytes(len)
+                };
                 Self::SetXattr { path, name, value }
             }
-            27 => Self::RemoveXattr { path, name: random.pick(&XATTRS) },
+            27 => Self::RemoveXattr {
+                path,
+                name: random.pick(&XATTRS),
+            },
             28 => Self::SetAcl {
                 path,
                 name: random.pick(&["system.posix_acl_access", "system.posix_acl_default"]),
                 permissions: std::array::from_fn(|_| random.below(8) as u16),
             },
-            29 => Self::Mknod { path, kind: random.pick(&[0o010_000, 0o020_000, 0o060_000, 0o140_000]), mode },
+            29 => Self::Mknod {
+                path,
+                kind: random.pick(&[0o010_000, 0o020_000, 0o060_000, 0o140_000]),
+                mode,
+            },
             30 => Self::Fallocate {
                 path,
                 mode: random.pick(&[0, 1, 3, 0x10, 0x11]),
@@ -149,17 +276,28 @@ impl Op {
                 to_offset: offset(random),
                 len: length(random) as u64,
             },
-            32 => Self::MapShared { path, offset: offset(random), byte: random.next() as u8 },
+            32 => Self::MapShared {
+                path,
+                offset: offset(random),
+                byte: random.next() as u8,
+            },
             _ => {
                 let slot = random.below(4) as usize;
                 match random.below(6) {
                     0 | 1 => Self::Hold { slot, path },
                     2 => {
                         let (offset, len) = (offset(random), length(random));
-                        Self::HeldWrite { slot, offset, data: random.bytes(len) }
+                        Self::HeldWrite {
+                            slot,
+                            offset,
+                            data: random.bytes(len),
+                        }
                     }
                     3 => Self::HeldRead { slot },
-                    4 => Self::HeldTruncate { slot, len: offset(random) },
+                    4 => Self::HeldTruncate {
+                        slot,
+                        len: offset(random),
+                    },
                     _ => Self::Tmpfile { path },
                 }
             }
@@ -173,9 +311,15 @@ pub const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 /// An ACL with one named user: owner, user 1000, group, mask, other.
 pub fn acl(permissions: [u16; 5]) -> Vec<u8> {
     let mut value = 2_u32.to_le_bytes().to_vec();
-    for ((tag, id), permissions) in [(1_u16, u32::MAX), (2, 1000), (4, u32::MAX), (16, u32::MAX), (32, u32::MAX)]
-        .into_iter()
-        .zip(permissions)
+    for ((tag, id), permissions) in [
+        (1_u16, u32::MAX),
+        (2, 1000),
+        (4, u32::MAX),
+        (16, u32::MAX),
+        (32, u32::MAX),
+    ]
+    .into_iter()
+    .zip(permissions)
     {
         value.extend(tag.to_le_bytes());
         value.extend(permissions.to_le_bytes());
@@ -220,7 +364,11 @@ impl Runner {
         if !meta.is_file() {
             return Err(Errno::ENOTSUP);
         }
-        io(OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path))
+        io(OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(path))
     }
 
     fn held(&self, slot: usize) -> Result<&File, Errno> {
@@ -231,12 +379,20 @@ impl Runner {
     pub fn run(&mut self, op: &Op) -> Outcome {
         match op {
             Op::Create { path, mode } => {
-                io(OpenOptions::new().write(true).create_new(true).mode(*mode).open(self.at(path))).map(drop)?;
+                io(OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(*mode)
+                    .open(self.at(path)))
+                .map(drop)?;
             }
             Op::Write { path, offset, data } => io(self.open(path)?.write_all_at(data, *offset))?,
             Op::Append { path, data } => {
                 self.open(path)?;
-                io(OpenOptions::new().append(true).open(self.at(path)).and_then(|mut file| file.write_all(data)))?;
+                io(OpenOptions::new()
+                    .append(true)
+                    .open(self.at(path))
+                    .and_then(|mut file| file.write_all(data)))?;
             }
             Op::OpenTruncate { path } => {
                 self.open(path)?;
@@ -246,9 +402,17 @@ impl Runner {
             Op::Mkdir { path, mode } => nix::unistd::mkdir(&self.at(path), Mode::from_bits_truncate(*mode))?,
             Op::Rmdir { path } => io(std::fs::remove_dir(self.at(path)))?,
             Op::Unlink { path } => nix::unistd::unlink(&self.at(path))?,
-            Op::Symlink { path, target } => nix::unistd::symlinkat(target.as_str(), AT_FDCWD, &self.at(path))?,
+            Op::Symlink { path, target } => {
+                nix::unistd::symlinkat(target.as_str(), AT_FDCWD, &self.at(path))?
+            }
             Op::Link { from, to } => {
-                nix::unistd::linkat(AT_FDCWD, &self.at(from), AT_FDCWD, &self.at(to), LinkatFlags::empty())?;
+                nix::unistd::linkat(
+                    AT_FDCWD,
+                    &self.at(from),
+                    AT_FDCWD,
+                    &self.at(to),
+                    LinkatFlags::empty(),
+                )?;
             }
             Op::Rename { from, to, flags } => {
                 let flags = RenameFlags::from_bits_truncate(*flags);
@@ -271,18 +435,39 @@ impl Runner {
             }
             Op::Chown { path, uid, gid } => {
                 let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
-                nix::unistd::fchownat(AT_FDCWD, &self.at(path), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                nix::unistd::fchownat(
+                    AT_FDCWD,
+                    &self.at(path),
+                    Some(uid),
+                    Some(gid),
+                    AtFlags::AT_SYMLINK_NOFOLLOW,
+                )?;
             }
             Op::Utimens { path, seconds } => {
                 let time = TimeSpec::new(*seconds, 123_456_789);
-                nix::sys::stat::utimensat(AT_FDCWD, &self.at(path), &time, &time, UtimensatFlags::NoFollowSymlink)?;
+                nix::sys::stat::utimensat(
+                    AT_FDCWD,
+                    &self.at(path),
+                    &time,
+                    &time,
+                    UtimensatFlags::NoFollowSymlink,
+                )?;
             }
             Op::SetXattr { path, name, value } => io(xattr::set(self.at(path), name, value))?,
             Op::RemoveXattr { path, name } => io(xattr::remove(self.at(path), name))?,
-            Op::SetAcl { path, name, permissions } => io(xattr::set(self.at(path), name, &acl(*permissions)))?,
+            Op::SetAcl {
+                path,
+                name,
+                permissions,
+            } => io(xattr::set(self.at(path), name, &acl(*permissions)))?,
             Op::Mknod { path, kind, mode } => {
                 let kind = SFlag::from_bits_truncate(*kind);
-                nix::sys::stat::mknod(&self.at(path), kind, Mode::from_bits_truncate(*mode), nix::sys::stat::makedev(1, 3))?;
+                nix::sys::stat::mknod(
+                    &self.at(path),
+                    kind,
+                    Mode::from_bits_truncate(*mode),
+                    nix::sys::stat::makedev(1, 3),
+                )?;
             }
             _ => return self.run_data(op),
         }
@@ -291,23 +476,46 @@ impl Runner {
 
     fn run_data(&mut self, op: &Op) -> Outcome {
         match op {
-            Op::Fallocate { path, mode, offset, len } => {
+            Op::Fallocate {
+                path,
+                mode,
+                offset,
+                len,
+            } => {
                 let mode = FallocateFlags::from_bits_truncate(*mode);
                 let (file, offset, len) = (self.open(path)?, *offset as i64, *len as i64);
                 match nix::fcntl::fallocate(&file, mode, offset, len) {
                     // tmpfs cannot zero a range; it can punch one and grow.
                     Err(Errno::EOPNOTSUPP) if mode.contains(FallocateFlags::FALLOC_FL_ZERO_RANGE) => {
-                        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                        let punch =
+                            FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
                         nix::fcntl::fallocate(&file, punch, offset, len)?;
-                        nix::fcntl::fallocate(&file, mode & FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len)?;
+                        nix::fcntl::fallocate(
+                            &file,
+                            mode & FallocateFlags::FALLOC_FL_KEEP_SIZE,
+                            offset,
+                            len,
+                        )?;
                     }
                     result => result?,
                 }
             }
-            Op::Copy { from, to, from_offset, to_offset, len } => {
+            Op::Copy {
+                from,
+                to,
+                from_offset,
+                to_offset,
+                len,
+            } => {
                 let (from, to) = (self.open(from)?, self.open(to)?);
                 let (mut from_offset, mut to_offset) = (*from_offset as i64, *to_offset as i64);
-                let copied = nix::fcntl::copy_file_range(&from, Some(&mut from_offset), &to, Some(&mut to_offset), *len as usize)?;
+                let copied = nix::fcntl::copy_file_range(
+                    &from,
+                    Some(&mut from_offset),
+                    &to,
+                    Some(&mut to_offset),
+                    *len as usize,
+                )?;
                 return Ok(copied.to_string().into_bytes());
             }
             Op::MapShared { path, offset, byte } => {
@@ -330,7 +538,11 @@ impl Runner {
             Op::HeldTruncate { slot, len } => io(self.held(*slot)?.set_len(*len))?,
             Op::Tmpfile { path } => {
                 let flags = nix::libc::O_TMPFILE;
-                io(OpenOptions::new().write(true).custom_flags(flags).mode(0o600).open(self.at(path)))?;
+                io(OpenOptions::new()
+                    .write(true)
+                    .custom_flags(flags)
+                    .mode(0o600)
+                    .open(self.at(path)))?;
             }
             _ => unreachable!(),
         }
@@ -347,7 +559,10 @@ fn map_shared(file: &File, offset: u64, byte: u8) -> Result<(), Errno> {
 }
 
 /// The one `unsafe` of these tests.
-#[allow(unsafe_code, reason = "mapping a file is unsafe where others may truncate it; nobody does while a test maps it")]
+#[allow(
+    unsafe_code,
+    reason = "mapping a file is unsafe where others may truncate it; nobody does while a test maps it"
+)]
 pub mod unsafe_map {
     pub fn shared(file: &std::fs::File) -> std::io::Result<memmap2::MmapMut> {
         // SAFETY: the tests run one operation at a time on a file they map.
@@ -358,9 +573,4 @@ pub mod unsafe_map {
         // SAFETY: as above.
         unsafe { memmap2::MmapOptions::new().map_copy(file) }
     }
-}
-
-/// A path as C has it.
-pub fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
 }

@@ -30,7 +30,14 @@ pub struct Scene {
 impl Scene {
     pub fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace (these tests need root)");
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )
+        .unwrap();
         let dir = tempfile::tempdir().unwrap();
         for name in ["mnt", "tmpfs", "staging"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -56,7 +63,14 @@ impl Scene {
     /// A tmpfs beside the mount, to compare with.
     pub fn tmpfs(&self) -> PathBuf {
         let target = self.dir.path().join("tmpfs");
-        mount(Some("tmpfs"), &target, Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).unwrap();
+        mount(
+            Some("tmpfs"),
+            &target,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=0755"),
+        )
+        .unwrap();
         target
     }
 
@@ -251,7 +265,9 @@ pub fn sealed_tree(store: &Arc<dyn Store>, sealed: TreeRef) -> BTreeMap<String, 
     for group in root.links.groups() {
         let paths: Vec<String> = group.iter().map(ToString::to_string).collect();
         for path in &paths {
-            seen.get_mut(path).unwrap_or_else(|| panic!("{path} is linked but not there")).nlink = paths.len() as u64;
+            seen.get_mut(path)
+                .unwrap_or_else(|| panic!("{path} is linked but not there"))
+                .nlink = paths.len() as u64;
         }
         name_groups(&mut seen, std::iter::once(paths));
     }
@@ -259,10 +275,16 @@ pub fn sealed_tree(store: &Arc<dyn Store>, sealed: TreeRef) -> BTreeMap<String, 
 }
 
 fn seen_entry(store: &dyn Store, entry: &silt_store::Entry) -> Seen {
-    let device = |device: &silt_store::Device| nix::sys::stat::makedev(device.major.into(), device.minor.into());
+    let device =
+        |device: &silt_store::Device| nix::sys::stat::makedev(device.major.into(), device.minor.into());
     let (kind, content, size, rdev) = match &entry.node {
         Node::Directory(_) => ("directory", Vec::new(), 0, 0),
-        Node::File(content) => ("file", digest(&blob::read_all(store, content).unwrap()), content.len, 0),
+        Node::File(content) => (
+            "file",
+            digest(&blob::read_all(store, content).unwrap()),
+            content.len,
+            0,
+        ),
         Node::Symlink(target) => ("symlink", target.to_vec(), target.len() as u64, 0),
         Node::CharDevice(at) => ("char", Vec::new(), 0, device(at)),
         Node::BlockDevice(at) => ("block", Vec::new(), 0, device(at)),
@@ -278,7 +300,12 @@ fn seen_entry(store: &dyn Store, entry: &silt_store::Entry) -> Seen {
         size,
         nlink: 0,
         content,
-        xattrs: entry.meta.xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+        xattrs: entry
+            .meta
+            .xattrs
+            .iter()
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect(),
         first: String::new(),
     }
 }
@@ -289,7 +316,11 @@ pub fn assert_same(ours: &BTreeMap<String, Seen>, theirs: &BTreeMap<String, Seen
         return;
     }
     let mut report = String::new();
-    for path in ours.keys().chain(theirs.keys()).collect::<std::collections::BTreeSet<_>>() {
+    for path in ours
+        .keys()
+        .chain(theirs.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+    {
         let (our, their) = (ours.get(path), theirs.get(path));
         if our != their {
             report += &format!("{path}\n  ours   {our:?}\n  theirs {their:?}\n");

@@ -8,6 +8,8 @@
 //!   = hint: did you mean RUN?
 //! ```
 
+use std::fmt::Write as _;
+
 use super::Span;
 
 /// Longest part of a source line that is shown, in characters.
@@ -17,7 +19,7 @@ const WIDTH: usize = 160;
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let offset = floor(text, offset);
     let before = &text.as_bytes()[..offset];
-    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let line = before.split(|b| *b == b'\n').count();
     let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
     let column = text[start..offset].trim_start_matches('\u{feff}').chars().count() + 1;
     (line, column)
@@ -34,17 +36,19 @@ pub fn render(
     let mut out = String::new();
     let mut gutter = String::new();
     match span {
-        None => out.push_str(&format!("{source_name}: {message}\n")),
+        None => {
+            let _ = writeln!(out, "{source_name}: {message}");
+        }
         Some(span) => {
             let (line, column) = position(text, span.start);
-            out.push_str(&format!("{source_name}:{line}:{column}: {message}\n"));
+            let _ = writeln!(out, "{source_name}:{line}:{column}: {message}");
             gutter = " ".repeat(line.to_string().len());
             let (shown, caret) = excerpt(text, span);
-            out.push_str(&format!("{gutter} |\n{line} | {shown}\n{gutter} | {caret}\n"));
+            let _ = writeln!(out, "{gutter} |\n{line} | {shown}\n{gutter} | {caret}");
         }
     }
     if let Some(hint) = hint {
-        out.push_str(&format!("{gutter} = hint: {hint}\n"));
+        let _ = writeln!(out, "{gutter} = hint: {hint}");
     }
     out
 }

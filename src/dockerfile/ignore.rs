@@ -5,6 +5,8 @@
 //! and the behaviour of moby's patternmatcher: later lines win, a pattern that matches a directory takes all below it, `**`
 //! matches any number of directories, and a leading `**` followed by plain text is a suffix of the whole path.
 
+use std::fmt::Write as _;
+
 use regex::Regex;
 
 /// A parsed ignore file.
@@ -104,11 +106,11 @@ impl Ignore {
         for (i, pattern) in self.patterns.iter().enumerate() {
             let by_parent = parent.matched.get(i).copied().unwrap_or(false);
             // A pattern that can't change the answer isn't tried, but its match may matter further down.
-            let matches = by_parent || pattern.matches(path);
-            if matches {
+            let is_match = by_parent || pattern.matches(path);
+            if is_match {
                 ignored = !pattern.negated;
             }
-            matched.push(matches);
+            matched.push(is_match);
         }
         Scope { matched, ignored }
     }
@@ -238,7 +240,9 @@ fn translate(pattern: &str) -> Option<Translated> {
             c => {
                 let literal = if c == '\\' { chars.next()? } else { c };
                 regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
-                plain.iter_mut().for_each(|plain| plain.push(literal));
+                if let Some(plain) = &mut plain {
+                    plain.push(literal);
+                }
             }
         }
     }
@@ -261,11 +265,7 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<String>
         };
         is_empty = false;
         if low <= high {
-            class.push_str(&format!(
-                "\\x{{{:x}}}-\\x{{{:x}}}",
-                u32::from(low),
-                u32::from(high)
-            ));
+            let _ = write!(class, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(low), u32::from(high));
         } else {
             // `filepath.Match` lets a reversed range match nothing.
             class.push_str("[^\\x{0}-\\x{10ffff}]");

@@ -140,7 +140,7 @@ mod tests {
             quoted(r#"MY_NAME="John Doe" MY_DOG=Rex\ The\ Dog MY_CAT=fluffy"#),
             [r#"MY_NAME="John Doe""#, r"MY_DOG=Rex\ The\ Dog", "MY_CAT=fluffy"]
         );
-        assert_eq!(quoted(r#"a='x \' b"#), [r"a='x \'", "b"]);
+        assert_eq!(quoted(r"a='x \' b"), [r"a='x \'", "b"]);
         assert_eq!(quoted(r#"a="x \" b" c"#), [r#"a="x \" b""#, "c"]);
         assert_eq!(quoted("  \"\"  "), ["\"\""]);
         assert_eq!(quoted("a\\"), ["a"]);

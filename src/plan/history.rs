@@ -26,13 +26,18 @@ fn quote(word: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{b}' => out.push_str("\\v"),
             '\u{c}' => out.push_str("\\f"),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c.is_ascii_control() => out.push_str(&control(c, 2, 'x')),
+            c if c.is_control() => out.push_str(&control(c, 4, 'u')),
             c => out.push(c),
         }
     }
     out.push('"');
     out
+}
+
+/// `\x01`, `\u0085`.
+fn control(c: char, digits: usize, letter: char) -> String {
+    format!("\\{letter}{:0digits$x}", u32::from(c))
 }
 
 /// `1h2m3.5s`, `300ms`, `0s`.

@@ -1,5 +1,10 @@
 //! From stages to vertices: each needed stage in order, its base first, then one instruction after another.
 
+#![expect(
+    clippy::similar_names,
+    reason = "a stage has a state, and both words are the field's own"
+)]
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::error::{PlanError, PlanErrorKind};

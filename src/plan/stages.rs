@@ -207,19 +207,16 @@ impl Stages {
         let lower = name.to_lowercase();
         let image = |reference: &str| {
             let platform = platform.unwrap_or(&input.platform).clone();
-            match Reference::parse(reference) {
-                Ok(reference) => Ok(Source::Image(ImageOp {
+            let parsed = Reference::parse(reference).map_err(|_| {
+                let (reference, stages) = (reference.to_owned(), self.names());
+                PlanErrorKind::Reference { reference, stages }.at(span)
+            });
+            parsed.map(|reference| {
+                Source::Image(ImageOp {
                     reference: reference.to_string(),
                     platform,
-                })),
-                Err(_) => {
-                    let kind = PlanErrorKind::Reference {
-                        reference: reference.to_owned(),
-                        stages: self.names(),
-                    };
-                    Err(kind.at(span))
-                }
-            }
+                })
+            })
         };
         match input.contexts.get(name).or_else(|| input.contexts.get(&lower)) {
             Some(NamedContext::Image(reference)) => return image(reference),
@@ -251,13 +248,11 @@ impl Stages {
         input: &PlanInput,
     ) -> Result<Source, PlanError> {
         let lower = source.name.to_lowercase();
-        let later = |stage: &&Stage| stage.name.as_ref() == Some(&lower);
-        if !self.stages[..stage].iter().any(|stage| later(&stage))
-            && !input.contexts.contains_key(&source.name)
-        {
-            if let Some(later) = self.stages[stage..].iter().find(later) {
-                return Err(PlanErrorKind::LaterStage { name: later.label() }.at(source.span));
-            }
+        let is_named = |stage: &&Stage| stage.name.as_ref() == Some(&lower);
+        let is_known = self.stages[..stage].iter().any(|earlier| is_named(&earlier))
+            || input.contexts.contains_key(&source.name);
+        if !is_known && let Some(later) = self.stages[stage..].iter().find(is_named) {
+            return Err(PlanErrorKind::LaterStage { name: later.label() }.at(source.span));
         }
         self.source(&source.name, stage, true, None, source.span, input)
     }

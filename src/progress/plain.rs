@@ -119,7 +119,7 @@ impl State {
         let now = (self.clock)();
         let open = self.items.get(&subject).filter(|item| item.is_open);
         let (is_new, last) = (open.is_none(), open.and_then(|item| item.shown));
-        if !is_new && !finished && last.is_some_and(|last| now - last < PAUSE) {
+        if !is_new && !finished && last.is_some_and(|last| now.saturating_sub(last) < PAUSE) {
             return;
         }
         self.turn(&subject);
@@ -145,7 +145,7 @@ impl State {
     /// The number of a subject and the time since it began.
     fn item(&self, subject: &Subject) -> (usize, Duration) {
         self.items.get(subject).map_or((0, Duration::ZERO), |item| {
-            (item.number, (self.clock)() - item.started)
+            (item.number, (self.clock)().saturating_sub(item.started))
         })
     }
 

@@ -165,12 +165,16 @@ fn quiet_is_quiet_and_broken_writers_are_left_alone() {
     }
     let buffer = Buffer::default();
     let quiet = render(Kind::Quiet, Box::new(buffer.clone()));
-    events().into_iter().for_each(|event| quiet.event(event));
+    for event in events() {
+        quiet.event(event);
+    }
     assert_eq!(buffer.text(), "");
     for (kind, name) in Kind::ALL {
         assert_eq!(name.parse(), Ok(kind));
         let sink = render(kind, Box::new(Broken));
-        events().into_iter().for_each(|event| sink.event(event));
+        for event in events() {
+            sink.event(event);
+        }
     }
     assert!("Tty".parse::<Kind>().is_err());
 }

@@ -45,8 +45,8 @@ impl Child<'_> {
     }
 
     /// Becomes a further process of the container whose first process `leader` is a pidfd of.
-    pub(super) fn join(self, leader: &OwnedFd) -> ! {
-        let outcome = self.joined(leader);
+    pub(super) fn join(self, leader: &OwnedFd, network: Network) -> ! {
+        let outcome = self.joined(leader, network);
         self.fail(outcome)
     }
 
@@ -86,13 +86,16 @@ impl Child<'_> {
         self.finish(pid, terminal, stubs)
     }
 
-    fn joined(&self, leader: &OwnedFd) -> Result<Infallible, Failure> {
+    fn joined(&self, leader: &OwnedFd, network: Network) -> Result<Infallible, Failure> {
         let pid = self.begin()?;
-        let namespaces = CloneFlags::CLONE_NEWNS
+        let mut namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWCGROUP;
+        // The host's network is this process's already, and an ordinary user may not enter it.
+        if network == Network::None {
+            namespaces |= CloneFlags::CLONE_NEWNET;
+        }
         setns(leader, namespaces).during(|| Step::Join)?;
         let terminal = if self.spec.tty {
             Some(open_terminal().during(|| Step::Terminal)?)
@@ -136,6 +139,10 @@ impl Child<'_> {
         let command = Command::new(self.spec)?;
         self.streams(terminal).during(|| Step::Terminal)?;
         confine(self.spec, self.filter)?;
+        if self.spec.init {
+            // From `Started` on the engine may send signals; the init takes them when it is there.
+            SigSet::all().thread_block().during(|| Step::Init)?;
+        }
         self.tell(&Event::Started { pid, stubs }, &[])?;
         if self.spec.init {
             command.execute_under_init(self.proof)

@@ -271,17 +271,16 @@ impl Command {
         sys::exit(status)
     }
 
-    /// Stays as a minimal init: runs the command as a child, passes signals on, reaps, and ends as the child does.
+    /// Stays as a minimal init: runs the command as a child, passes signals on, reaps, and ends as the child does. All signals are
+    /// blocked.
     pub(super) fn execute_under_init(
         &self,
         proof: SingleThreaded,
     ) -> Result<std::convert::Infallible, Failure> {
         use nix::sys::signal::{SigSet, Signal};
         let all = SigSet::all();
-        all.thread_block().during(|| Step::Init)?;
         let Some(child) = sys::fork(proof).during(|| Step::Init)? else {
             all.thread_unblock().during(|| Step::Init)?;
-            // A session of its own, so that a tty's signals and job control are the command's.
             self.execute()
         };
         let child_pid = nix::unistd::Pid::from_raw(child.as_raw_nonzero().get());

@@ -34,7 +34,11 @@ struct Process {
 
 enum Role {
     /// The first process of a container.
-    Leader { id: u64, cgroup: Cgroup },
+    Leader {
+        id: u64,
+        cgroup: Cgroup,
+        network: Network,
+    },
     /// A further process.
     Member,
 }
@@ -196,7 +200,15 @@ impl Server {
                 };
                 child.start(root)
             }
-            Ok(Some(pid)) => self.adopt(pid, channel, Role::Leader { id, cgroup }),
+            Ok(Some(pid)) => self.adopt(
+                pid,
+                channel,
+                Role::Leader {
+                    id,
+                    cgroup,
+                    network: spec.network,
+                },
+            ),
             Err(failure) => {
                 cgroup.remove();
                 Err(failure)
@@ -214,10 +226,12 @@ impl Server {
         stdio: Stdio,
     ) -> io::Result<Result<(), Failure>> {
         let leader = self.processes.values().find_map(|process| match &process.role {
-            Role::Leader { id, cgroup } if *id == container => Some((&process.pidfd, cgroup)),
+            Role::Leader { id, cgroup, network } if *id == container => {
+                Some((&process.pidfd, cgroup, *network))
+            }
             _ => None,
         });
-        let Some((leader, cgroup)) = leader else {
+        let Some((leader, cgroup, network)) = leader else {
             return Ok(Err(rustix::io::Errno::SRCH).during(|| Step::Join));
         };
         if let Err(failure) = setns(leader, CloneFlags::CLONE_NEWPID).during(|| Step::Join) {
@@ -233,7 +247,7 @@ impl Server {
                 channel,
                 stdio,
             }
-            .join(leader);
+            .join(leader, network);
         }
         setns(&self.own, CloneFlags::CLONE_NEWPID)?;
         Ok(forked.and_then(|pid| pid.map_or(Ok(()), |pid| self.adopt(pid, channel, Role::Member))))

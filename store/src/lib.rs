@@ -2,9 +2,9 @@
 //!
 //! | module   | turns what into what                                        | effects |
 //! |----------|-------------------------------------------------------------|---------|
-//! | `error`  | every way a store call fails                                | none    |
 //! | `digest` | bytes -> `ChunkId`, `TreeId`, `ContentId`                   | none    |
 //! | `name`   | bytes -> `Name`, `GuestPath` (parsed once, then proof)      | none    |
+//! | `error`  | every way a store call fails                                | none    |
 //! | `tree`   | entries <-> canonical bytes of directories and roots        | none    |
 //! | `store`  | the seam: ids -> bytes, records; batches in                 | none    |
 //! | `chunker`| content -> chunk boundaries, holes                          | none    |

@@ -51,7 +51,11 @@ impl Fs {
             if let Some(atime) = changes.atime {
                 inode.atime = at(atime);
             }
-            if changes.size.is_some() { Some(inode.file()?.clone()) } else { None }
+            if changes.size.is_some() {
+                Some(inode.file()?.clone())
+            } else {
+                None
+            }
         };
         if let (Some(file), Some(size)) = (file, changes.size) {
             if size > i64::MAX as u64 {
@@ -113,7 +117,12 @@ impl Fs {
         if name.starts_with(b"system.") && name != acl::ACCESS && name != acl::DEFAULT {
             return Err(Errno::EOPNOTSUPP);
         }
-        inode.meta.xattrs.get(name).map(<[u8]>::to_vec).ok_or(Errno::ENODATA)
+        inode
+            .meta
+            .xattrs
+            .get(name)
+            .map(<[u8]>::to_vec)
+            .ok_or(Errno::ENODATA)
     }
 
     /// LISTXATTR: the names, each ended by a NUL.

@@ -12,7 +12,7 @@ use crate::upper::now;
 
 use std::sync::Arc;
 
-/// How much COPY_FILE_RANGE moves through memory at once.
+/// How much `COPY_FILE_RANGE` moves through memory at once.
 const COPY: usize = 1 << 20;
 
 impl Fs {
@@ -57,7 +57,10 @@ impl Fs {
     /// FALLOCATE. Space is not reserved: what is written later may still meet a full disk.
     pub(crate) fn allocate(&self, ino: InodeNo, offset: u64, len: u64, mode: Allocate) -> Reply<()> {
         self.trace.count(Message::Allocate);
-        let end = offset.checked_add(len).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|end| i64::try_from(*end).is_ok())
+            .ok_or(Errno::EFBIG)?;
         self.file_to_change(ino, false)?.change(|pieces| {
             let grow = match mode {
                 Allocate::Reserve { keep_size } => !keep_size,
@@ -90,7 +93,9 @@ impl Fs {
             return Err(Errno::ENXIO);
         }
         match seek {
-            Seek::Data => next(offset)?.map(|data| data.start.max(offset)).ok_or(Errno::ENXIO),
+            Seek::Data => next(offset)?
+                .map(|data| data.start.max(offset))
+                .ok_or(Errno::ENXIO),
             Seek::Hole => {
                 let mut hole = offset;
                 while let Some(data) = next(hole)?.filter(|data| data.start <= hole) {
@@ -101,13 +106,15 @@ impl Fs {
         }
     }
 
-    /// COPY_FILE_RANGE: how many bytes were copied. What is immutable is shared, not copied.
+    /// `COPY_FILE_RANGE`: how many bytes were copied. What is immutable is shared, not copied.
     pub(crate) fn copy(&self, from: (InodeNo, u64), to: (InodeNo, u64), len: u64) -> Reply<u64> {
         self.trace.count(Message::Copy);
         let source = self.file(from.0)?;
         let target = self.file_to_change(to.0, false)?;
         let len = source.len().saturating_sub(from.1).min(len);
-        to.1.checked_add(len).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
+        to.1.checked_add(len)
+            .filter(|end| i64::try_from(*end).is_ok())
+            .ok_or(Errno::EFBIG)?;
         let shared = match &*source.body() {
             Body::Clean(content) => vec![(from.1, content.clone(), from.1, len)],
             Body::Dirty(pieces) => pieces.share(&(from.1..from.1 + len)),
@@ -123,7 +130,12 @@ impl Fs {
             }
             position = start + count;
         }
-        self.copy_bytes(&source, &target, position..from.1 + len, to.1 + (position - from.1))?;
+        self.copy_bytes(
+            &source,
+            &target,
+            position..from.1 + len,
+            to.1 + (position - from.1),
+        )?;
         Ok(len)
     }
 

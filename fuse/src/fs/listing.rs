@@ -67,7 +67,9 @@ impl Fs {
         }
         for listed in rest(&upper.listing(ino, cookie)?, cookie) {
             // It may have gone since the listing began.
-            let Some(child) = upper.child(ino, &listed.name)? else { continue };
+            let Some(child) = upper.child(ino, &listed.name)? else {
+                continue;
+            };
             let attributes = upper.table.get(child)?.attributes(child);
             if !add(&attributes, listed.cookie, listed.name.as_bytes()) {
                 upper.table.collect(child);

@@ -45,9 +45,16 @@ impl Fs {
     }
 
     /// MKDIR.
-    pub(crate) fn make_directory(&self, parent: InodeNo, bytes: &[u8], creation: Creation) -> Reply<Attributes> {
+    pub(crate) fn make_directory(
+        &self,
+        parent: InodeNo,
+        bytes: &[u8],
+        creation: Creation,
+    ) -> Reply<Attributes> {
         self.trace.count(Message::MkDir);
-        self.make(parent, bytes, creation, |place| Node::Directory(Dir::new(None, place)))
+        self.make(parent, bytes, creation, |place| {
+            Node::Directory(Dir::new(None, place))
+        })
     }
 
     /// SYMLINK.
@@ -119,14 +126,24 @@ impl Fs {
     /// UNLINK: everything but directories.
     pub(crate) fn unlink(&self, parent: InodeNo, bytes: &[u8]) -> Reply<()> {
         self.trace.count(Message::Unlink);
-        self.remove(parent, bytes, |_, _, inode| if inode.dir().is_ok() { Err(Errno::EISDIR) } else { Ok(()) })
+        self.remove(parent, bytes, |_, _, inode| {
+            if inode.dir().is_ok() {
+                Err(Errno::EISDIR)
+            } else {
+                Ok(())
+            }
+        })
     }
 
     /// RMDIR: an empty directory.
     pub(crate) fn remove_directory(&self, parent: InodeNo, bytes: &[u8]) -> Reply<()> {
         self.trace.count(Message::RmDir);
         self.remove(parent, bytes, |upper, ino, _| {
-            if upper.is_empty(ino)? { Ok(()) } else { Err(Errno::ENOTEMPTY) }
+            if upper.is_empty(ino)? {
+                Ok(())
+            } else {
+                Err(Errno::ENOTEMPTY)
+            }
         })
     }
 
@@ -218,12 +235,14 @@ impl Rename {
                 }
                 Ok(())
             }
-            (Some(target), _) if target != source => match (directory, upper.table.get(target)?.dir().is_ok()) {
-                (true, false) => Err(Errno::ENOTDIR),
-                (false, true) => Err(Errno::EISDIR),
-                (true, true) if !upper.is_empty(target)? => Err(Errno::ENOTEMPTY),
-                _ => Ok(()),
-            },
+            (Some(target), _) if target != source => {
+                match (directory, upper.table.get(target)?.dir().is_ok()) {
+                    (true, false) => Err(Errno::ENOTDIR),
+                    (false, true) => Err(Errno::EISDIR),
+                    (true, true) if !upper.is_empty(target)? => Err(Errno::ENOTEMPTY),
+                    _ => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -237,7 +256,9 @@ impl Rename {
             upper.moved |= upper.table.get(ino)?.dir().is_ok();
         }
         match target {
-            Some(target) if self.mode == RenameMode::Exchange => upper.link_in(self.from, &self.old, target, time)?,
+            Some(target) if self.mode == RenameMode::Exchange => {
+                upper.link_in(self.from, &self.old, target, time)?
+            }
             Some(target) => {
                 upper.change(target)?;
                 upper.unlinked(target, time)?;

@@ -41,7 +41,7 @@ fn is_git(path: &str) -> bool {
     ["git@", "git://", "ssh://"]
         .iter()
         .any(|scheme| path.starts_with(scheme))
-        || (is_url(path) && repository.ends_with(".git"))
+        || (is_url(path) && repository.strip_suffix(".git").is_some())
 }
 
 fn checksum(

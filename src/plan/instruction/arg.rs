@@ -76,8 +76,8 @@ pub(in crate::plan) fn declare_global(
             lookup: &lookup,
         };
         let expand = |word: &Word| {
-            let expanded = expander.expand(&word.text).map(|expanded| expanded.text);
-            expanded.map_err(|error| {
+            let text = expander.expand(&word.text).map(|expanded| expanded.text);
+            text.map_err(|error| {
                 PlanErrorKind::Expansion(error.kind).at(instruction.span_of(word.range.clone()))
             })
         };

@@ -131,7 +131,7 @@ pub(super) fn expand_sources(
     Ok(expanded)
 }
 
-/// Everything of a CopyOp but what ADD does differently.
+/// Everything of a `CopyOp` but what ADD does differently.
 pub(super) struct Common {
     pub(super) op: CopyOp,
     /// `--chown=x --chmod=y` and the like, for the history.
@@ -207,8 +207,8 @@ impl Common {
         let mut text = format!("{name}{}", self.history);
         for source in sources {
             match source {
-                Expanded::Path(path) => text.push_str(&format!(" {path}")),
-                Expanded::Heredoc(name, _) => text.push_str(&format!(" <<{name}")),
+                Expanded::Path(path) => text.extend([" ", path]),
+                Expanded::Heredoc(name, _) => text.extend([" <<", name]),
             }
         }
         format!("{text} {} # buildkit", self.destination)

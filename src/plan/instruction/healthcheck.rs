@@ -110,7 +110,7 @@ fn retries(instruction: &Instruction) -> Result<u64, PlanError> {
     let number = value
         .parse::<u64>()
         .ok()
-        .filter(|number| *number <= i32::MAX as u64);
+        .filter(|number| i32::try_from(*number).is_ok());
     number.ok_or_else(|| invalid("--retries", value, "a number, 0 or more").at(span))
 }
 
@@ -153,7 +153,7 @@ fn parse_duration(text: &str) -> Option<u64> {
         }
         rest = after;
     }
-    (total <= i64::MAX as u64).then_some(total)
+    i64::try_from(total).is_ok().then_some(total)
 }
 
 fn apply(step: &mut Step<'_, '_>, instruction: &Instruction) -> Result<(), PlanError> {

@@ -233,6 +233,7 @@ fn invalid(name: &str, value: &str, expected: &'static str) -> PlanErrorKind {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the table's signature")]
 fn no_sources(_: &Instruction) -> Result<Vec<SourceName>, PlanError> {
     Ok(Vec::new())
 }
@@ -368,7 +369,7 @@ fn expand_pairs(
 fn pairs_history(pairs: &[(String, String)]) -> String {
     pairs
         .iter()
-        .map(|(name, value)| format!(" {name}={value}"))
+        .flat_map(|(name, value)| [" ", name, "=", value])
         .collect()
 }
 

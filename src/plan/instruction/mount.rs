@@ -139,80 +139,91 @@ impl Mount {
             }
             .at(self.span));
         }
-        let source = join("/", self.get("source").unwrap_or("/"));
         let mut target = self.get("target").map(str::to_owned);
-        let (kind, read_only) = match kind.as_str() {
-            "bind" => {
-                let from = self
-                    .from(step, further)?
-                    .unwrap_or(MountSource::Context(String::new()));
-                (RunMountKind::Bind { from, source }, true)
-            }
-            "tmpfs" => (RunMountKind::Tmpfs { size: self.size()? }, false),
-            "cache" => {
-                let id = self.get("id").map_or_else(
-                    || ignore::clean(target.as_deref().unwrap_or_default()),
-                    str::to_owned,
-                );
-                let id = match step.input().build_arg("BUILDKIT_CACHE_MOUNT_NS") {
-                    Some(namespace) => format!("{namespace}/{id}"),
-                    None => id,
-                };
-                let from = self.from(step, further)?;
-                (
-                    RunMountKind::Cache {
-                        id,
-                        sharing: self.sharing()?,
-                        from,
-                        source,
-                        owner: self.owner(0o755)?,
-                    },
-                    false,
-                )
-            }
+        let kind = match kind.as_str() {
+            "bind" => self.bind(step, further)?,
+            "tmpfs" => RunMountKind::Tmpfs { size: self.size()? },
+            "cache" => self.cache(step, further)?,
             "secret" => {
                 let (kind, path) = self.secret(target.as_deref())?;
                 target = path;
-                (kind, true)
+                kind
             }
             _ => {
-                let id = self.get("id").unwrap_or("default").to_owned();
                 let number = others
                     .iter()
                     .filter(|other| matches!(other.kind, RunMountKind::Ssh { .. }))
                     .count();
                 target.get_or_insert_with(|| format!("/run/buildkit/ssh_agent.{number}"));
-                (
-                    RunMountKind::Ssh {
-                        id,
-                        required: self.is_on("required")?.unwrap_or(false),
-                        owner: self.owner(0o600)?,
-                    },
-                    true,
-                )
+                self.ssh()?
             }
         };
-        let is_variable_alone = matches!(kind, RunMountKind::Secret { .. }) && target.is_none();
-        let target = target
-            .filter(|target| !target.is_empty())
-            .map(|target| join(&step.state.directory(), &target));
-        let target = match target {
-            Some(target) if target != "/" => target,
-            None if is_variable_alone => String::new(),
-            other => {
-                let value = other.unwrap_or_default();
-                return Err(invalid("--mount target", &value, "a path other than /").at(self.span));
-            }
+        let target = match (target, &kind) {
+            (None, RunMountKind::Secret { .. }) => String::new(),
+            (target, _) => self.absolute(step, target.as_deref().unwrap_or_default())?,
         };
-        let read_only = match (self.is_on("readonly")?, self.is_on("readwrite")?) {
-            (_, Some(writable)) => !writable,
-            (Some(read_only), None) => read_only,
-            (None, None) => read_only,
+        let is_writable = matches!(kind, RunMountKind::Tmpfs { .. } | RunMountKind::Cache { .. });
+        let read_only = match (self.is_on("readwrite")?, self.is_on("readonly")?) {
+            (Some(writable), _) => !writable,
+            (None, Some(read_only)) => read_only,
+            (None, None) => !is_writable,
         };
         Ok(RunMount {
             kind,
             target,
             read_only,
+        })
+    }
+
+    fn absolute(&self, step: &Step<'_, '_>, target: &str) -> Result<String, PlanError> {
+        let path = join(&step.state.directory(), target);
+        if target.is_empty() || path == "/" {
+            return Err(invalid("--mount target", target, "a path other than /").at(self.span));
+        }
+        Ok(path)
+    }
+
+    fn source(&self) -> String {
+        join("/", self.get("source").unwrap_or("/"))
+    }
+
+    fn bind(&self, step: &mut Step<'_, '_>, further: &mut Vec<Edge>) -> Result<RunMountKind, PlanError> {
+        let from = self
+            .from(step, further)?
+            .unwrap_or(MountSource::Context(String::new()));
+        Ok(RunMountKind::Bind {
+            from,
+            source: self.source(),
+        })
+    }
+
+    fn cache(&self, step: &mut Step<'_, '_>, further: &mut Vec<Edge>) -> Result<RunMountKind, PlanError> {
+        let id = match self.get("id") {
+            Some(id) => id.to_owned(),
+            None => ignore::clean(self.get("target").unwrap_or_default()),
+        };
+        let id = match step.input().build_arg("BUILDKIT_CACHE_MOUNT_NS") {
+            Some(namespace) => format!("{namespace}/{id}"),
+            None => id,
+        };
+        let from = self.from(step, further)?;
+        let (sharing, source, owner) = (self.sharing()?, self.source(), self.owner(0o755)?);
+        Ok(RunMountKind::Cache {
+            id,
+            sharing,
+            from,
+            source,
+            owner,
+        })
+    }
+
+    fn ssh(&self) -> Result<RunMountKind, PlanError> {
+        let id = self.get("id").unwrap_or("default").to_owned();
+        let required = self.is_on("required")?.unwrap_or(false);
+        Ok(RunMountKind::Ssh {
+            id,
+            required,
+            owner: self.owner(0o600)?,
         })
     }
 

@@ -154,14 +154,16 @@ impl RocksStore {
         let failed = database("compacting");
         let chunks = self.family(Family::Chunks)?;
         self.sync()?;
-        let set_age = |age| {
-            self.db
-                .set_options_cf(chunks, &[("blob_garbage_collection_age_cutoff", age)])
-                .map_err(&failed)
+        let set = |collect, age| {
+            let options = [
+                ("enable_blob_garbage_collection", collect),
+                ("blob_garbage_collection_age_cutoff", age),
+            ];
+            self.db.set_options_cf(chunks, &options).map_err(&failed)
         };
-        set_age("1.0")?;
+        set("true", "1.0")?;
         self.db.compact_range_cf(chunks, None::<&[u8]>, None::<&[u8]>);
-        set_age("0.25")?;
+        set("false", "0.25")?;
         for family in [Family::Presence, Family::Trees] {
             self.db
                 .compact_range_cf(self.family(family)?, None::<&[u8]>, None::<&[u8]>);

@@ -76,7 +76,8 @@ impl Family {
                 family.set_enable_blob_files(true);
                 family.set_min_blob_size(512);
                 family.set_blob_compression_type(DBCompressionType::Lz4);
-                family.set_enable_blob_gc(true);
+                // Chunks are never replaced: only a sweep makes garbage, and it turns this on for its own compaction.
+                family.set_enable_blob_gc(false);
                 family.set_compression_type(DBCompressionType::Lz4);
             }
             Self::Presence => {

@@ -1,0 +1,187 @@
+//! What a process in a container sees, and what it is kept from.
+
+use super::*;
+
+#[test]
+fn needs_root_the_process_is_pid_1_of_its_own_namespaces() {
+    let text = output_of(&shell(
+        "echo $$; ls /proc | grep -c '^[0-9]'; hostname; cat /etc/hostname /etc/hosts /etc/resolv.conf",
+    ));
+    assert_eq!(
+        text,
+        "1\n3\nbox\nbox\n127.0.0.1 localhost\n127.0.1.1 box\nnameserver 192.0.2.1\n"
+    );
+    // Of the host's mounts none is left, not even below the root.
+    let text = output_of(&shell(
+        "while read a b c d point rest; do test $point = / && echo root; done < /proc/self/mountinfo; true",
+    ));
+    assert_eq!(text, "root\n");
+}
+
+#[test]
+fn needs_root_capabilities_filter_and_limits_are_dockers() {
+    let text = output_of(&shell(
+        "grep -E 'Cap|Seccomp:|NoNewPrivs' /proc/self/status; umask; ulimit -n; ulimit -Hn; ulimit -c",
+    ));
+    let files = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .unwrap()
+        .1
+        .min(524_288);
+    assert_eq!(
+        text.replace('\t', " ")
+            .replace(&format!("\n{files}\n"), "\nall\n"),
+        "CapInh: 0000000000000000\nCapPrm: 00000000a80425fb\nCapEff: 00000000a80425fb\nCapBnd: 00000000a80425fb\n\
+         CapAmb: 0000000000000000\nNoNewPrivs: 0\nSeccomp: 2\n0022\n1024\nall\n0\n"
+    );
+    let mut ordinary = shell("id; grep -E 'CapPrm|CapBnd' /proc/self/status; test -u /bin/su && echo setuid");
+    ordinary.identity = Identity {
+        uid: 33,
+        gid: 33,
+        groups: vec![33, 44],
+    };
+    assert_eq!(
+        output_of(&ordinary).replace('\t', " "),
+        "uid=33(www-data) gid=33(www-data) groups=33(www-data),44(video)\n\
+         CapPrm: 0000000000000000\nCapBnd: 00000000a80425fb\nsetuid\n"
+    );
+    let mut limited = shell("ulimit -n; ulimit -Hn");
+    limited.limits.ulimits.push(Ulimit {
+        name: "nofile".into(),
+        soft: Some(100),
+        hard: Some(200),
+    });
+    assert_eq!(output_of(&limited), "100\n200\n");
+}
+
+#[test]
+fn needs_root_what_docker_hides_is_hidden() {
+    let script = "
+        mount -t tmpfs x /mnt 2>/dev/null && echo mounted
+        unshare -r true 2>/dev/null && echo unshared
+        cat /proc/kcore 2>/dev/null | head -c 1 | wc -c
+        ls /sys/firmware | wc -l
+        for file in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/mm/ksm/run; do
+            (echo x > $file) 2>/dev/null && echo wrote $file
+        done
+        mknod /dev/shm/mem c 1 1 && (head -c 1 /dev/shm/mem >/dev/null) 2>/dev/null && echo device
+        chroot / true || echo no chroot";
+    assert_eq!(output_of(&shell(script)), "0\n0\n");
+}
+
+#[test]
+fn needs_root_devices_are_there() {
+    let script = "
+        cd /dev; ls -d fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero | tr '\\n' ' '
+        head -c 3 /dev/zero | wc -c; echo lost > /dev/null; head -c 3 /dev/urandom | wc -c
+        stat -f -c %T /dev/shm /dev/mqueue /dev/pts | tr '\\n' ' '
+        df -B1M --output=size /dev/shm | tail -n 1 | tr -d ' '
+        (echo x > /dev/full) 2>/dev/null || echo full; ls /dev/sda /dev/kmsg 2>/dev/null | wc -l";
+    assert_eq!(
+        output_of(&shell(script)),
+        "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 3\n3\n\
+         tmpfs mqueue devpts 64\nfull\n0\n"
+    );
+}
+
+#[test]
+fn needs_root_the_network_is_the_hosts_or_none() {
+    let host = fs::read_to_string("/proc/net/dev").unwrap().lines().count();
+    let mut spec =
+        shell("grep -c : /proc/net/dev; grep -c lo: /proc/net/dev; cat /sys/class/net/lo/operstate");
+    assert_eq!(output_of(&spec).lines().next().unwrap(), (host - 2).to_string());
+    spec.network = Network::None;
+    assert_eq!(output_of(&spec), "1\n1\nunknown\n");
+}
+
+#[test]
+fn needs_root_mounts_are_made_where_they_are_asked_for() {
+    let host = tempfile::tempdir().unwrap();
+    fs::write(host.path().join("file"), "content\n").unwrap();
+    let bind = |source: PathBuf, target: &str, read_only| Mount::Bind {
+        source,
+        target: target.into(),
+        read_only,
+    };
+    let mut spec = shell(
+        "cat /tmp/dir/file /mnt; echo new > /tmp/dir/new; (echo x > /srv/new) 2>/dev/null || echo read-only
+         stat -c %a /opt; echo x > /opt/x; (echo x > /etc/x) 2>/dev/null || echo root is read-only",
+    );
+    spec.mounts = vec![
+        Mount::Tmpfs {
+            target: "/tmp".into(),
+            size: 1 << 20,
+            mode: 0o1777,
+        },
+        bind(host.path().to_owned(), "/tmp/dir", false),
+        bind(host.path().join("file"), "/mnt", true),
+        bind(host.path().to_owned(), "/srv", true),
+        Mount::Tmpfs {
+            target: "/opt".into(),
+            size: 0,
+            mode: 0o750,
+        },
+    ];
+    // A file cannot be mounted on the directory /mnt.
+    let (stdio, _output) = piped();
+    let error = helper()
+        .spawn(&spec, RootFilesystem::Directory(debian().to_owned()), stdio)
+        .unwrap_err();
+    assert!(
+        matches!(&error, SandboxError::Setup { step: Step::Mount { target }, .. } if target == "/mnt"),
+        "{error}"
+    );
+    spec.mounts[2] = bind(host.path().join("file"), "/tmp/file", true);
+    spec.argv[2] = spec.argv[2].replace("/mnt", "/tmp/file");
+    assert_eq!(
+        output_of(&spec),
+        "content\ncontent\nread-only\n750\nroot is read-only\n"
+    );
+    assert_eq!(fs::read_to_string(host.path().join("new")).unwrap(), "new\n");
+}
+
+#[test]
+fn needs_root_missing_mount_points_are_reported_and_a_hostile_root_is_not_left() {
+    let root = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), root.path().join("etc")).unwrap();
+    std::os::unix::fs::symlink("../../../../../../srv", root.path().join("dev")).unwrap();
+    let (stdio, mut output) = piped();
+    let spec = Spec {
+        read_only: false,
+        ..spec(&["/missing"])
+    };
+    let helper = helper();
+    let running = helper
+        .spawn(&spec, RootFilesystem::Directory(root.path().to_owned()), stdio)
+        .unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(
+        (running.wait().unwrap(), text.as_str()),
+        (
+            Exit::Code(127),
+            "exec: \"/missing\": stat /missing: no such file or directory\n"
+        )
+    );
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    let stubs: Vec<&str> = running
+        .created_stubs()
+        .iter()
+        .map(|stub| stub.path.as_str())
+        .collect();
+    let inside = outside.path().to_str().unwrap();
+    assert_eq!(stubs[..3], ["/proc", "/sys", "/srv"]);
+    assert!(stubs.contains(&format!("{inside}/hosts").as_str()), "{stubs:?}");
+}
+
+#[test]
+fn needs_root_nothing_reaches_the_hosts_mounts() {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    let helper = helper();
+    let (running, _output) = start(&helper, &spec(&["sleep", "300"]));
+    assert_eq!(mounts(), before);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(mounts(), before);
+}
