@@ -137,7 +137,9 @@ fn settings() -> rocksdb::Options {
     settings.set_atomic_flush(true);
     settings.set_max_background_jobs(3);
     settings.set_max_open_files(1024);
-    settings.set_max_total_wal_size(32 << 20);
+    // The log's file takes so much of the disk as soon as something is written to it.
+    settings.set_max_total_wal_size(8 << 20);
+    settings.set_manifest_preallocation_size(64 << 10);
     // The disk works while data comes in, and a sync at the end finds little left.
     settings.set_bytes_per_sync(1 << 20);
     settings.set_wal_bytes_per_sync(1 << 20);
