@@ -31,5 +31,6 @@ pub mod plan;
 pub mod progress;
 pub mod sandbox;
 pub mod server;
+pub mod snapshot;
 pub mod solve;
 pub mod source;

@@ -42,6 +42,6 @@ mod trace;
 mod upper;
 
 pub use error::FsError;
-pub use frozen::{Base, Frozen, Stats};
+pub use frozen::{Base, Found, Frozen, Stats};
 pub use mount::{mount_at, open_device};
 pub use session::{Options, Session};

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat, major, minor};
 use silt_store::blob::ChunkWriter;
 use silt_store::{Device, Entry, GuestPath, Meta, Name, Node, Xattrs};
 
