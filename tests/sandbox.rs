@@ -17,6 +17,7 @@ use silt::sandbox::{
 
 mod isolation;
 mod life;
+mod mounted;
 mod ordinary;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_silt");
