@@ -5,7 +5,7 @@
     reason = "a stage has a state, and both words are the field's own"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::{PlanError, PlanErrorKind};
 use super::instruction;
@@ -195,9 +195,10 @@ impl Planner<'_> {
         let source_date_epoch = self.source_date_epoch()?;
         state.config.env = state.env.to_strings();
         state.config.labels.extend(self.input.labels.clone());
+        let chain: BTreeSet<VertexId> = state.chain.iter().copied().collect();
         let mut vertices = self.vertices;
         for (index, vertex) in vertices.iter_mut().enumerate() {
-            if !state.chain.contains(&VertexId(index)) {
+            if !chain.contains(&VertexId(index)) {
                 vertex.created_by = None;
             }
         }
@@ -224,7 +225,7 @@ impl Planner<'_> {
         let value = self
             .input
             .build_arg(name)
-            .or_else(|| self.stages.globals.get(name))
+            .or_else(|| self.stages.globals.get(name).map(String::as_str))
             .unwrap_or_default();
         if value.is_empty() {
             return Ok(None);
@@ -252,7 +253,7 @@ impl Step<'_, '_> {
 
     /// A global ARG's value.
     pub(super) fn global(&self, name: &str) -> Option<&str> {
-        self.planner.stages.globals.get(name)
+        self.planner.stages.globals.get(name).map(String::as_str)
     }
 
     fn expander_result(&self, text: &str, escape: char, quotes: bool) -> Result<Expanded, ExpansionError> {

@@ -126,7 +126,7 @@ impl Stages {
         input: &PlanInput,
     ) -> Result<Stage, PlanError> {
         let expand = |text: &str, span: Span| {
-            let lookup = |name: &str| self.globals.get(name).map(str::to_owned);
+            let lookup = |name: &str| self.globals.get(name).cloned();
             let expanded = Expander {
                 escape,
                 quotes: true,

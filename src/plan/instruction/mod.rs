@@ -145,15 +145,11 @@ pub(super) fn check(instruction: &Instruction, escape: char) -> Result<&'static 
 
 /// Checks an instruction that ONBUILD triggers.
 pub(super) fn check_trigger(instruction: &Instruction, escape: char) -> Result<(), PlanError> {
-    let definition = check(instruction, escape)?;
-    if definition.trigger {
-        Ok(())
-    } else {
-        Err(PlanErrorKind::Trigger {
-            keyword: definition.name,
-        }
-        .at(instruction.keyword_span()))
+    // First of all: ONBUILD in ONBUILD in ONBUILD is refused, not descended into.
+    if let Some(definition) = definition(&instruction.keyword).filter(|definition| !definition.trigger) {
+        return Err(PlanErrorKind::Trigger { keyword: definition.name }.at(instruction.keyword_span()));
     }
+    check(instruction, escape).map(drop)
 }
 
 /// Applies an instruction that was checked.

@@ -1,3 +1,6 @@
+mod hostile;
+mod reference;
+
 use std::fmt::Write as _;
 
 use super::*;
