@@ -16,6 +16,7 @@ use crate::cli::{CommandResult, printer, values};
 use crate::engine::call::{FileSlot, Message};
 use crate::engine::outcome::{BuiltImage, Failure, Outcome};
 use crate::engine::request::{BuildRequest, OutputRequest, Request};
+use crate::export::Output;
 use crate::plan::Network;
 
 /// Build an image from a Dockerfile
@@ -217,24 +218,15 @@ impl Build {
         let mut outputs = Vec::new();
         let mut destinations = Vec::new();
         for text in &self.outputs {
-            let (kind, mut options) = parse_output(text)?;
-            let destination = options.remove("dest");
-            let directory = kind == "local" || options.get("tar").is_some_and(|value| value == "false");
-            let slot = match destination {
-                Some(path) => {
-                    let path = Path::new(&path);
-                    let (destination, file) =
-                        if directory { Destination::directory(path)? } else { Destination::file(path)? };
-                    destinations.push(destination);
-                    files.push(file);
-                    Some(FileSlot(files.len() - 1))
-                }
-                None => None,
-            };
+            let output = Output::parse(text).map_err(|error| Failure::usage(format!("--output {text}: {error}")))?;
+            let path = Path::new(output.dest());
+            let opened = if output.is_directory() { Destination::directory(path) } else { Destination::file(path) };
+            let (destination, file) = opened?;
+            destinations.push(destination);
+            files.push(file);
             outputs.push(OutputRequest {
-                kind,
-                options,
-                destination: slot,
+                output: text.clone(),
+                destination: FileSlot(files.len() - 1),
             });
         }
         Ok((outputs, destinations))
@@ -251,25 +243,6 @@ struct Sources {
 /// Build arguments that have a value.
 fn given(arguments: &[(String, Option<String>)]) -> BTreeMap<String, String> {
     arguments.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect()
-}
-
-/// `type=oci,dest=x` as a kind and its options; a bare path is a directory, `-` a tar on standard output.
-fn parse_output(text: &str) -> Result<(String, BTreeMap<String, String>), Failure> {
-    if !text.contains('=') {
-        let kind = if text == "-" { "tar" } else { "local" };
-        return Ok((kind.to_owned(), BTreeMap::from([("dest".to_owned(), text.to_owned())])));
-    }
-    let mut options = BTreeMap::new();
-    for part in text.split(',') {
-        let Some((key, value)) = part.split_once('=') else {
-            return Err(Failure::usage(format!("--output {text}: `{part}` is not key=value")));
-        };
-        options.insert(key.to_owned(), value.to_owned());
-    }
-    let Some(kind) = options.remove("type") else {
-        return Err(Failure::usage(format!("--output {text}: the type is missing")).hint("for example type=oci,dest=app.tar"));
-    };
-    Ok((kind, options))
 }
 
 fn open_context(path: &Path) -> Result<OwnedFd, Failure> {
@@ -338,16 +311,6 @@ fn source_date_epoch() -> Result<Option<i64>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outputs_have_a_long_and_a_short_form() {
-        let (kind, options) = parse_output("type=oci,dest=app.tar,compression=zstd").unwrap();
-        assert_eq!((kind.as_str(), options["dest"].as_str(), options["compression"].as_str()), ("oci", "app.tar", "zstd"));
-        assert_eq!(parse_output("out").unwrap().0, "local");
-        assert_eq!(parse_output("-").unwrap().0, "tar");
-        assert!(parse_output("dest=x").is_err());
-        assert!(parse_output("type=oci,dest").is_err());
-    }
 
     #[test]
     fn a_dockerfiles_own_ignore_file_comes_first() {

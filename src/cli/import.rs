@@ -17,13 +17,10 @@ pub(crate) struct Import {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Name of the image
-    name: Option<String>,
+    name: String,
     /// Dockerfile instruction that sets the image's config, `CMD ["x"]`; repeatable
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<String>,
-    /// Comment in the image's history
-    #[arg(short, long)]
-    message: Option<String>,
     /// Platform of the image, `os/arch[/variant]` [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
@@ -34,9 +31,9 @@ impl Import {
         let file = output::input(&self.file)?;
         let request = Request::Import(ImportRequest {
             input: FileSlot(0),
+            source: self.file.display().to_string(),
             name: self.name,
             changes: self.changes,
-            message: self.message,
             platform: self.platform,
         });
         let Outcome::Built(image) = session.work(&request, &[file], &mut |_, _| {})? else {

@@ -4,6 +4,7 @@
 //! and whoever called it: the local socket, an in-process test, one day the Docker API.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -55,6 +56,7 @@ pub struct Call {
     peer: Arc<dyn Peer>,
     files: Mutex<Vec<Option<OwnedFd>>>,
     controls: Receiver<Control>,
+    cancelled: AtomicBool,
 }
 
 impl Call {
@@ -62,7 +64,8 @@ impl Call {
     pub fn new(peer: Arc<dyn Peer>, files: Vec<OwnedFd>) -> (Self, Sender<Control>) {
         let (sender, controls) = unbounded();
         let files = Mutex::new(files.into_iter().map(Some).collect());
-        (Self { peer, files, controls }, sender)
+        let cancelled = AtomicBool::new(false);
+        (Self { peer, files, controls, cancelled }, sender)
     }
 
     /// Takes the descriptor in `slot`, once.
@@ -88,6 +91,17 @@ impl Call {
     /// What the caller says meanwhile.
     pub fn controls(&self) -> &Receiver<Control> {
         &self.controls
+    }
+
+    /// Whether the caller asked to stop, or went away. For work that looks now and then; it takes what was said before.
+    pub fn is_cancelled(&self) -> bool {
+        let said = self.controls.try_iter().any(|control| matches!(control, Control::Cancel | Control::Gone));
+        self.cancelled.fetch_or(said, Ordering::Relaxed) || said
+    }
+
+    /// Remembers that the caller asked to stop.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// A sink that turns events into messages.

@@ -4,7 +4,7 @@ use silt_store::diff::{self, ChangeKind as StoreKind};
 use silt_store::{Store, TreeRef};
 
 use crate::engine::Engine;
-use crate::engine::call::{Call, Control, Message};
+use crate::engine::call::{Call, Message};
 use crate::engine::error::EngineError;
 use crate::engine::outcome::{Change, ChangeKind, Outcome};
 
@@ -38,7 +38,7 @@ impl Engine {
             });
             if batch.len() == BATCH {
                 call.send(Message::Changes(std::mem::take(&mut batch)), Vec::new());
-                if call.controls().try_iter().any(|control| matches!(control, Control::Cancel | Control::Gone)) {
+                if call.is_cancelled() {
                     return Err(EngineError::Interrupted);
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::engine::Engine;
-use crate::engine::call::{Call, Control};
+use crate::engine::call::Call;
 use crate::engine::container::{Container, ContainerRecord, ContainerState, Copier};
 use crate::engine::error::EngineError;
 use crate::engine::outcome::{ContainerSummary, Outcome};
@@ -53,7 +53,7 @@ impl Engine {
                     return Ok(Outcome::Done);
                 }
             }
-            let left = call.controls().try_iter().any(|control| matches!(control, Control::Gone | Control::Cancel));
+            let left = call.is_cancelled();
             if !request.follow || left || !log.wait(offset, MOMENT) {
                 return Ok(Outcome::Done);
             }
@@ -85,7 +85,7 @@ impl Engine {
                 if let Some(status) = container.wait_until(Some(std::time::Instant::now() + MOMENT)) {
                     break status;
                 }
-                if call.controls().try_iter().any(|control| matches!(control, Control::Gone | Control::Cancel)) {
+                if call.is_cancelled() {
                     return Err(EngineError::Interrupted);
                 }
             };

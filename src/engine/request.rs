@@ -163,12 +163,10 @@ pub struct BuildRequest {
 /// One `--output`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutputRequest {
-    /// The exporter's name.
-    pub kind: String,
-    /// The exporter's options, `type` and `dest` left out.
-    pub options: BTreeMap<String, String>,
+    /// As written: `type=oci,dest=app.tar`.
+    pub output: String,
     /// An open file or directory, as the exporter wants it.
-    pub destination: Option<FileSlot>,
+    pub destination: FileSlot,
 }
 
 /// See `Request::Run`.
@@ -304,12 +302,12 @@ pub struct CommitRequest {
 pub struct ImportRequest {
     /// The tar, compressed or not.
     pub input: FileSlot,
-    /// The new image's name, if any.
-    pub name: Option<String>,
+    /// What the tar is called, for the history.
+    pub source: String,
+    /// The new image's name.
+    pub name: String,
     /// Dockerfile instructions that set the config.
     pub changes: Vec<String>,
-    /// The history entry's comment.
-    pub message: Option<String>,
     /// `os/arch[/variant]`; `None` is the host's.
     pub platform: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, never};
 use crossbeam::select;
+use silt_store::Lease;
 
 use crate::engine::Engine;
 use crate::engine::address::Origin;
@@ -25,8 +26,10 @@ impl Engine {
         let record = new_record(&request, &origin)?;
         let spec = self.spec(&record, &origin)?;
         let streams = streams(call, request.tty, request.stdin, request.output)?;
+        let lease = self.rocks.lease();
+        lease.keep(origin.tree);
         let container = self.containers.add(record, origin.tree)?;
-        let started = self.start(&container, spec, streams);
+        let started = self.start(&container, spec, streams, lease);
         let (master, ended) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -52,6 +55,7 @@ impl Engine {
         container: &Arc<Container>,
         spec: Spec,
         streams: (Streams, Stdio),
+        lease: Lease,
     ) -> Result<(Option<OwnedFd>, Receiver<i32>), EngineError> {
         let helper = self.helper()?;
         let strategy = self.strategy(&self.config.snapshotter)?;
@@ -60,6 +64,7 @@ impl Engine {
             strategy: &*strategy,
             spec,
             streams,
+            lease,
         };
         container.start(&self.containers, start)
     }

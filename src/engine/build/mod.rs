@@ -63,7 +63,7 @@ impl Engine {
         let built = self.solve(request, &plan, context, &bases, sink, cancel)?;
         let image = self.assemble(&plan, &built, &bases)?;
         lease.keep(built.result);
-        self.finish(request, names, &plan, &image, call, sink)
+        self.finish(request, names, &plan, &image, call)
     }
 
     /// Finds every base image that the target needs, and tells the plan of their configs.
@@ -124,7 +124,6 @@ impl Engine {
         plan: &Plan,
         image: &Image,
         call: &Call,
-        sink: &Arc<dyn Sink>,
     ) -> Result<Outcome, EngineError> {
         let base = plan.base.map(|_| image.config.config.clone()).unwrap_or_default();
         kept::put_settings(&*self.store, &image.id.to_string(), &kept::settings(plan, &base))?;
@@ -132,7 +131,7 @@ impl Engine {
         let familiar: Vec<_> = names.iter().map(Reference::familiar).collect();
         kept::forget_failed(&*self.store, &familiar)?;
         for output in &request.outputs {
-            self.export(output, image, names, call, sink)?;
+            self.export(output, image, names, call)?;
         }
         Ok(Outcome::Built(BuiltImage {
             id: image.id.to_string(),
@@ -209,7 +208,10 @@ pub(super) fn cancelled_by_caller<T>(call: &Call, cancel: &Cancel, work: impl Fn
                 select! {
                     recv(over) -> _ => return,
                     recv(call.controls()) -> control => match control {
-                        Ok(Control::Cancel | Control::Signal(_) | Control::Gone) => cancel.cancel(),
+                        Ok(Control::Cancel | Control::Signal(_) | Control::Gone) => {
+                            call.cancel();
+                            cancel.cancel();
+                        }
                         Err(_) => {
                             // Nobody can say anything any more: wait for the work.
                             over.recv().ok();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
-use silt_store::{Store, TreeRef};
+use silt_store::{Lease, Store, TreeRef};
 
 use crate::engine::container::log::Log;
 use crate::engine::container::{Containers, ContainerRecord, ContainerState, Copiers, Streams};
@@ -34,6 +34,8 @@ struct Inner {
     workspace: Option<Box<dyn Workspace>>,
     /// The user asked for its removal: nothing of it is kept.
     dropped: bool,
+    /// Keeps its base against garbage collection while it runs: one that is to vanish has no record.
+    lease: Option<Lease>,
 }
 
 /// What a container's start needs besides itself.
@@ -42,6 +44,7 @@ pub(crate) struct Start<'a> {
     pub(crate) strategy: &'a dyn SnapshotStrategy,
     pub(crate) spec: Spec,
     pub(crate) streams: (Streams, crate::sandbox::Stdio),
+    pub(crate) lease: Lease,
 }
 
 impl Container {
@@ -58,6 +61,7 @@ impl Container {
                 running: None,
                 workspace: None,
                 dropped: false,
+                lease: None,
             }),
             changed: Condvar::new(),
         }
@@ -102,6 +106,7 @@ impl Container {
         let mut inner = self.inner();
         inner.running = Some(Arc::clone(&running));
         inner.workspace = Some(workspace);
+        inner.lease = Some(start.lease);
         drop(inner);
         let (tell, told) = bounded(1);
         let (container, containers) = (Arc::clone(self), Arc::clone(containers));
@@ -160,11 +165,13 @@ impl Container {
         inner.filesystem = filesystem.unwrap_or(inner.filesystem);
         let (record, filesystem, base) = (inner.record.clone(), inner.filesystem, inner.base);
         let gone = inner.dropped || record.host.remove;
+        let lease = inner.lease.take();
         drop(inner);
         let kept = if gone { containers.forget(self) } else { record.put(containers.store(), filesystem, base).map_err(EngineError::from) };
         if let Err(error) = kept {
             tracing::error!(container = %self.id, %error, "the end of a container was not recorded");
         }
+        drop(lease);
         self.changed.notify_all();
     }
 
