@@ -24,6 +24,7 @@
 pub mod cli;
 pub mod dockerfile;
 pub mod engine;
+pub mod export;
 pub mod images;
 pub mod layer;
 pub mod oci;

@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use silt_fuse::{Frozen, Options, Session};
+use silt_store::GuestPath;
 
 use super::{Setup, Snapshot, SnapshotError, SnapshotStrategy, Trace, Workspace};
-use crate::sandbox::RootFilesystem;
+use crate::sandbox::{RootFilesystem, Stub};
 
 pub(super) fn make(setup: Setup) -> Box<dyn SnapshotStrategy> {
     Box::new(Fuse(setup))
@@ -70,9 +71,14 @@ impl Workspace for View {
         })))
     }
 
-    fn commit(self: Box<Self>) -> Result<Snapshot, SnapshotError> {
+    fn commit(self: Box<Self>, stubs: &[Stub]) -> Result<Snapshot, SnapshotError> {
         let session = self.session().take();
         let Some(session) = session else { return Ok(self.base) };
+        for stub in stubs.iter().rev() {
+            if let Ok(path) = GuestPath::parse(stub.path.as_bytes()) {
+                session.remove_stub(&path, stub.directory)?;
+            }
+        }
         let frozen = session.finish()?;
         Ok(self.sealing(frozen))
     }

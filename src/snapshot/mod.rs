@@ -32,7 +32,7 @@ pub use materialise::MaterialiseError;
 pub use scan::ScanError;
 pub use seal::Sealer;
 
-use crate::sandbox::RootFilesystem;
+use crate::sandbox::{RootFilesystem, Stub};
 use crate::solve::{Failure, Produced};
 
 /// An immutable filesystem: in the store, or on its way there. Cheap to clone.
@@ -170,11 +170,12 @@ pub trait Workspace: Send {
     /// `Fs`.
     fn root_filesystem(&mut self) -> Result<RootFilesystem, SnapshotError>;
 
-    /// What it holds now, after the container: every process is reaped and the mount is gone.
+    /// What it holds now, after the container: every process is reaped and the mount is gone. Of `stubs`, the mount points that
+    /// were made for the container, those still empty are taken out.
     ///
     /// # Errors
     /// `Fs`, `Scan`, `Store`.
-    fn commit(self: Box<Self>) -> Result<Snapshot, SnapshotError>;
+    fn commit(self: Box<Self>, stubs: &[Stub]) -> Result<Snapshot, SnapshotError>;
 
     /// What it holds now, under a running container whose filesystem was synced.
     ///

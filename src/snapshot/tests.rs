@@ -39,6 +39,10 @@ impl Bed {
 
     /// Runs `work` on a writable view of `base`, in a mount namespace of its own.
     fn step(&self, name: &str, base: &Snapshot, work: impl FnOnce(&Path) + Send) -> Snapshot {
+        self.step_without(name, base, &[], work)
+    }
+
+    fn step_without(&self, name: &str, base: &Snapshot, stubs: &[Stub], work: impl FnOnce(&Path) + Send) -> Snapshot {
         let strategy = strategy(name, self.setup.clone()).unwrap();
         let mut workspace = strategy.prepare(base).unwrap();
         let target = TempDir::new_in(self.scratch.path()).unwrap();
@@ -62,7 +66,7 @@ impl Bed {
                 });
             }
         }
-        workspace.commit().unwrap()
+        workspace.commit(stubs).unwrap()
     }
 }
 
@@ -222,6 +226,35 @@ fn a_view_that_was_never_mounted_is_its_base() {
     let tree = root::scratch(&*bed.setup.store).unwrap();
     let strategy = strategy("fuse", bed.setup.clone()).unwrap();
     let workspace = strategy.prepare(&Snapshot::Stored(tree)).unwrap();
-    assert_eq!(workspace.commit().unwrap().sealed().unwrap(), tree);
+    assert_eq!(workspace.commit(&[]).unwrap().sealed().unwrap(), tree);
     assert!(super::strategy("none", bed.setup.clone()).is_none());
+}
+
+#[test]
+fn needs_root_and_fuse_mount_points_that_stayed_empty_are_no_change() {
+    let bed = Bed::new();
+    let stub = |path: &str, directory| Stub { path: path.into(), directory };
+    let stubs = [stub("/etc", true), stub("/etc/hosts", false), stub("/proc", true), stub("/used", true), stub("/gone", false)];
+    for strategy in STRATEGIES {
+        let scratch = Snapshot::Stored(root::scratch(&*bed.setup.store).unwrap());
+        let base = bed.step(strategy.name, &scratch, |root| fs::write(root.join("file"), "x").unwrap());
+        let made = bed.step_without(strategy.name, &base, &stubs, |root| {
+            let before = fs::symlink_metadata(root).unwrap().modified().unwrap();
+            for directory in ["etc", "proc", "used"] {
+                fs::create_dir(root.join(directory)).unwrap();
+            }
+            fs::write(root.join("etc/hosts"), "").unwrap();
+            fs::write(root.join("used/file"), "").unwrap();
+            File::open(root).unwrap().set_modified(before).unwrap();
+        });
+        let paths: Vec<_> = walk::walk(&bed.setup.store, made.sealed().unwrap()).map(|found| found.unwrap().0.to_string()).collect();
+        assert_eq!(paths, ["/file", "/used", "/used/file"], "{}", strategy.name);
+        let only = [stub("/proc", true)];
+        let again = bed.step_without(strategy.name, &base, &only, |root| {
+            let before = fs::symlink_metadata(root).unwrap().modified().unwrap();
+            fs::create_dir(root.join("proc")).unwrap();
+            File::open(root).unwrap().set_modified(before).unwrap();
+        });
+        assert_eq!(again.sealed().unwrap(), base.sealed().unwrap(), "{}", strategy.name);
+    }
 }

@@ -1,6 +1,10 @@
 //! Measures the store on a real directory: `measure SOURCE STORE [THREADS]`. Prints one line for each thing measured.
 
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a program for the terminal"
+)]
 
 use std::error::Error;
 use std::os::unix::ffi::OsStrExt;

@@ -34,8 +34,8 @@ impl Drop for SmallDisk {
         let unmounted = Command::new("umount").arg(self.0.path()).status();
         assert!(
             unmounted.is_ok_and(|status| status.success()),
-            "a tmpfs stays at {:?}",
-            self.0.path()
+            "a tmpfs stays at {}",
+            self.0.path().display()
         );
     }
 }

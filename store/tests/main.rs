@@ -11,6 +11,8 @@
 //! - `full_disk`: a small tmpfs, filled
 //! - `rocks`: the store on disk against the store in memory; damage, formats, locks, sweeps
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod content;
 mod crash;
 mod difference;

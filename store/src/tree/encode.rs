@@ -326,9 +326,10 @@ impl Table {
 
     fn reader(&self, at: usize) -> StoreResult<Reader<'_>> {
         let begin = self.u32_at(8 + 4 * at).unwrap_or(0) as usize;
-        let end = match at + 1 < self.len() {
-            true => self.u32_at(12 + 4 * at).unwrap_or(0) as usize,
-            false => self.bytes.len(),
+        let end = if at + 1 < self.len() {
+            self.u32_at(12 + 4 * at).unwrap_or(0) as usize
+        } else {
+            self.bytes.len()
         };
         match self.bytes.get(begin..end) {
             Some(bytes) => Ok(Reader::new(bytes, self.what)),
