@@ -55,6 +55,14 @@ impl<R: Read> Chunker<R> {
         }
     }
 
+    /// Cuts what `reader` gives from `offset` of the content on, where a piece is known to begin.
+    pub(crate) fn from_offset(offset: u64, reader: R) -> Self {
+        Self {
+            offset,
+            ..Self::new(Vec::new(), reader)
+        }
+    }
+
     /// The next piece; `None` at the end.
     pub(crate) fn next(&mut self) -> std::io::Result<Option<Piece>> {
         self.fill()?;

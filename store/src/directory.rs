@@ -36,7 +36,7 @@ impl Directory {
             View::Index(index) => {
                 let mut len = 0;
                 for at in 0..index.len() {
-                    len += index.item(at)?.entries;
+                    len += index.child(at)?.1;
                 }
                 len
             }
@@ -79,7 +79,7 @@ impl Directory {
                         Err(0) => return Ok(None),
                         Err(after) => after - 1,
                     };
-                    view = View::open(self.store.node(index.item(at)?.node.tree)?)?;
+                    view = View::open(self.store.node(index.child(at)?.0)?)?;
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Directory {
                         Ok(at) => at,
                         Err(at) => at.saturating_sub(1),
                     };
-                    view = View::open(self.store.node(index.item(at)?.node.tree)?)?;
+                    view = View::open(self.store.node(index.child(at)?.0)?)?;
                     stack.push((View::Index(index), at + 1));
                 }
             }
@@ -154,7 +154,7 @@ impl Entries {
             match view {
                 View::Leaf(leaf) if at < leaf.len() => return leaf.entry(at).map(Some),
                 View::Index(index) if at < index.len() => {
-                    let child = index.item(at)?.node.tree;
+                    let (child, _) = index.child(at)?;
                     self.stack.push((View::open(self.store.node(child)?)?, 0));
                 }
                 _ => drop(self.stack.pop()),

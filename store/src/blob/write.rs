@@ -90,7 +90,7 @@ impl<'a> ChunkWriter<'a> {
         })
     }
 
-    fn long(&mut self, head: Vec<u8>, reader: &mut dyn Read) -> StoreResult<Content> {
+    pub(super) fn long(&mut self, head: Vec<u8>, reader: &mut dyn Read) -> StoreResult<Content> {
         let mut chunker = Chunker::new(head, reader);
         let mut list = Builder::new();
         while let Some(piece) = chunker.next().map_err(reading)? {
@@ -111,7 +111,7 @@ impl<'a> ChunkWriter<'a> {
         })
     }
 
-    fn put(&mut self, bytes: Bytes) -> StoreResult<ChunkId> {
+    pub(super) fn put(&mut self, bytes: Bytes) -> StoreResult<ChunkId> {
         let id = ChunkId::of(&bytes);
         self.bytes += bytes.len();
         self.batch.push((id, bytes));
@@ -122,7 +122,7 @@ impl<'a> ChunkWriter<'a> {
     }
 }
 
-fn reading(source: std::io::Error) -> StoreError {
+pub(super) fn reading(source: std::io::Error) -> StoreError {
     StoreError::Io {
         doing: "reading a file's content",
         source,
