@@ -121,9 +121,6 @@ pub enum EngineError {
     /// The solver itself.
     #[error("the build could not be solved")]
     Solve(#[source] SolveError),
-    /// A base image, or one to run or pull.
-    #[error("{0}")]
-    Source(#[from] crate::source::image::SourceError),
     /// Neither an image nor a container.
     #[error("there is no image and no container `{text}`")]
     NoSuch {
@@ -190,7 +187,7 @@ pub enum EngineError {
     },
     /// A user that the image does not have.
     #[error("{0}")]
-    Identity(#[from] crate::exec::IdentityError),
+    Identity(#[from] crate::engine::accounts::AccountError),
     /// An image that containers were made from.
     #[error("`{image}` is used by container `{container}`")]
     ImageInUse {

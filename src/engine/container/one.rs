@@ -142,7 +142,7 @@ impl Container {
             error,
         };
         let kept = match workspace {
-            Some(workspace) if keep => workspace.commit().and_then(|snapshot| snapshot.sealed()).map(Some),
+            Some(workspace) if keep => workspace.commit(running.created_stubs()).and_then(|snapshot| snapshot.sealed()).map(Some),
             _ => Ok(None),
         };
         let filesystem = match kept {
