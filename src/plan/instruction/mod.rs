@@ -6,7 +6,7 @@
 mod add;
 pub(super) mod arg;
 mod cmd;
-mod copy;
+pub(super) mod copy;
 mod entrypoint;
 mod env;
 mod expose;
@@ -271,6 +271,11 @@ fn list(
     expected: &'static str,
 ) -> Result<Vec<Word>, PlanError> {
     match form(instruction, name, expected)? {
+        Form::Exec(words) if words.is_empty() => Err(PlanErrorKind::Arguments {
+            instruction: name,
+            expected,
+        }
+        .at(instruction.arguments_span())),
         Form::Exec(words) => {
             let whole = 0..instruction.arguments().len();
             Ok(words
