@@ -4,13 +4,10 @@
     reason = "a test that cannot set up its scene has failed"
 )]
 
-// The engine process: start, race, idle, takeover, death.
-mod engine;
-// Help texts and wrong arguments.
-mod help;
-// Containers, as root and as a plain user.
 // Not tests: a store, a Debian base, rivals and archives to compare with.
 mod scene;
+// Not tests: a store in a temporary directory, for tests of the engine's process alone.
+mod scratch;
 
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
@@ -30,6 +27,7 @@ mod bad_input;
 mod faults;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
-
-// A store of its own for a test.
-mod scratch;
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
