@@ -253,8 +253,19 @@ fn inner_works_on_a_mount() {
 #[ignore = "run as an ordinary user by a test above"]
 fn inner_cannot_open_fuse_the_error_names_the_remedy() {
     let never = |_device| panic!("there is no device to serve");
-    let error = own_helper().spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0).unwrap_err();
-    assert!(matches!(&error, SandboxError::Setup { step: Step::OpenFuse, .. }), "{error}");
+    let error = own_helper()
+        .spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0)
+        .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            SandboxError::Setup {
+                step: Step::OpenFuse,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("chmod 666 /dev/fuse"));
 }
 
