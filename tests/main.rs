@@ -4,6 +4,11 @@
     reason = "a test that cannot set up its scene has failed"
 )]
 
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
+// Containers, as root and as a plain user.
 // Not tests: a store, a Debian base, rivals and archives to compare with.
 mod scene;
 
@@ -25,3 +30,6 @@ mod faults;
 mod solve;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+
+// A store of its own for a test.
+mod scratch;

@@ -98,9 +98,9 @@ fn shift(path: &Path, uid: &dyn Fn(u32) -> u32, gid: &dyn Fn(u32) -> u32) {
         fs::set_permissions(path, metadata.permissions()).unwrap();
     }
     if metadata.is_dir() {
-        fs::read_dir(path)
-            .unwrap()
-            .for_each(|entry| shift(&entry.unwrap().path(), uid, gid));
+        for entry in fs::read_dir(path).unwrap() {
+            shift(&entry.unwrap().path(), uid, gid);
+        }
     }
 }
 
