@@ -32,6 +32,8 @@ mod faults;
 mod solve;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+// Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
+mod export;
 
 // A store of its own for a test.
 mod scratch;
