@@ -61,7 +61,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Opens what will be mounted.
-    pub(super) fn open(spec: &Spec) -> Result<Self, Failure> {
+    pub(super) fn open(spec: &Spec, device_nodes: bool) -> Result<Self, Failure> {
         let devices = Devices::open(spec.privileged)?;
         let mut mounts = Vec::new();
         for mount in &spec.mounts {
@@ -71,7 +71,7 @@ impl Sources {
                 } => {
                     let step = || Step::Source { path: source.clone() };
                     let copy = copy_of(CWD, source, true).during(step)?;
-                    let mut attributes = mount::common(spec.privileged);
+                    let mut attributes = mount::common(device_nodes);
                     attributes.set(READ_ONLY, *read_only);
                     restrict(&copy, attributes, true).during(step)?;
                     let kind = kind_of(copy.as_fd()).during(step)?;

@@ -241,6 +241,22 @@ fn needs_root_a_privileged_container_may_mount_and_sees_devices() {
 }
 
 #[test]
+fn needs_root_device_nodes_can_be_made_and_dockers_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let mut spec = shell(
+        "cd /tmp; mknod null c 1 3 && echo x > null && echo opened
+         mknod mem c 1 1 && (head -c 1 mem > /dev/null) 2>&1 | grep -o 'not permitted'
+         mknod disk b 7 0 && (head -c 1 disk > /dev/null) 2>&1 | grep -o 'not permitted'",
+    );
+    spec.mounts = vec![Mount::Bind {
+        source: root.path().to_owned(),
+        target: "/tmp".into(),
+        read_only: false,
+    }];
+    assert_eq!(output_of(&spec), "opened\nnot permitted\nnot permitted\n");
+}
+
+#[test]
 fn needs_root_the_helpers_executable_cannot_be_written() {
     // What a container would find as /proc/<helper>/exe is on a read-only mount.
     let helper = helper();
