@@ -4,6 +4,8 @@
 //! ever, as nobody but it changes this tree: entries, absences, attributes, listings, data. Files and directories are opened
 //! without telling us (`no_open`), so there are no handles.
 
+mod convert;
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,22 +15,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Config, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
+    BsdFileFlags, Config, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
 };
-use nix::libc;
-use nix::sys::stat::SFlag;
-use silt_store::{Device, Time};
 
 use crate::error::Reply;
 use crate::fs::{Fs, Special};
-use crate::protocol::{
-    Allocate, AttributeChanges, Attributes, Caller, Creation, InodeNo, Kind, RenameMode, Seek, TimeChange,
-    XattrMode,
-};
+use crate::protocol::{AttributeChanges, Attributes, InodeNo};
 use crate::trace::Message;
+use convert::{
+    absent, allocate_mode, attr, creation, errno, file_type, ino, rename_mode, seek_mode, special, time,
+    time_change, xattr_mode,
+};
 
 /// For ever, as far as the kernel counts.
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -62,7 +62,9 @@ pub(crate) fn serve(adapter: Adapter, device: OwnedFd, threads: usize) -> io::Re
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(threads.max(1));
-    config.clone_fd = threads > 1;
+    // One descriptor for all threads: clones share its queue, measure the same, and are refused where the device was opened in
+    // another user namespace.
+    config.clone_fd = false;
     match fuser::Session::from_fd(adapter, device, SessionACL::All, config) {
         Ok(session) => session.run(),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -73,135 +75,6 @@ pub(crate) fn serve(adapter: Adapter, device: OwnedFd, threads: usize) -> io::Re
 impl Adapter {
     pub(crate) fn new(fs: Arc<Fs>, list_attributes: bool) -> Self {
         Self { fs, list_attributes }
-    }
-}
-
-fn ino(number: INodeNo) -> InodeNo {
-    InodeNo(number.0)
-}
-
-fn errno(errno: nix::errno::Errno) -> Errno {
-    Errno::from_i32(errno as i32)
-}
-
-fn system_time(time: Time) -> SystemTime {
-    let seconds = Duration::from_secs(time.seconds.unsigned_abs());
-    let whole = if time.seconds < 0 {
-        SystemTime::UNIX_EPOCH - seconds
-    } else {
-        SystemTime::UNIX_EPOCH + seconds
-    };
-    whole + Duration::from_nanos(time.nanos.into())
-}
-
-fn time(time: SystemTime) -> Time {
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => Time {
-            seconds: after.as_secs() as i64,
-            nanos: after.subsec_nanos(),
-        },
-        Err(before) => {
-            let before = before.duration();
-            let nanos = before.subsec_nanos();
-            Time {
-                seconds: -(before.as_secs() as i64) - i64::from(nanos > 0),
-                nanos: if nanos > 0 { 1_000_000_000 - nanos } else { 0 },
-            }
-        }
-    }
-}
-
-fn time_change(time_or_now: TimeOrNow) -> TimeChange {
-    match time_or_now {
-        TimeOrNow::Now => TimeChange::Now,
-        TimeOrNow::SpecificTime(at) => TimeChange::At(time(at)),
-    }
-}
-
-fn file_type(kind: Kind) -> FileType {
-    match kind {
-        Kind::Directory => FileType::Directory,
-        Kind::File => FileType::RegularFile,
-        Kind::Symlink => FileType::Symlink,
-        Kind::CharDevice => FileType::CharDevice,
-        Kind::BlockDevice => FileType::BlockDevice,
-        Kind::Fifo => FileType::NamedPipe,
-        Kind::Socket => FileType::Socket,
-    }
-}
-
-/// The protocol's 32-bit device number. Spec: `linux/kdev_t.h`, `new_encode_dev`.
-fn encode_device(device: Device) -> u32 {
-    device.minor & 0xff | (device.major & 0xfff) << 8 | (device.minor & !0xff) << 12
-}
-
-fn decode_device(encoded: u32) -> Device {
-    Device {
-        major: encoded >> 8 & 0xfff,
-        minor: encoded & 0xff | encoded >> 12 & 0xf_ff00,
-    }
-}
-
-fn attr(attributes: &Attributes) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attributes.ino.0),
-        size: attributes.size,
-        blocks: attributes.allocated.div_ceil(512),
-        atime: system_time(attributes.atime),
-        mtime: system_time(attributes.mtime),
-        ctime: system_time(attributes.ctime),
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: file_type(attributes.kind),
-        perm: attributes.mode,
-        nlink: attributes.nlink,
-        uid: attributes.uid,
-        gid: attributes.gid,
-        rdev: attributes.device.map_or(0, encode_device),
-        blksize: 4096,
-        flags: 0,
-    }
-}
-
-/// The answer to a LOOKUP of what is not there: the kernel remembers that too.
-fn absent() -> FileAttr {
-    FileAttr {
-        ino: INodeNo(0),
-        size: 0,
-        blocks: 0,
-        atime: SystemTime::UNIX_EPOCH,
-        mtime: SystemTime::UNIX_EPOCH,
-        ctime: SystemTime::UNIX_EPOCH,
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: FileType::RegularFile,
-        perm: 0,
-        nlink: 0,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 0,
-        flags: 0,
-    }
-}
-
-fn creation(request: &Request, mode: u32, umask: u32) -> Creation {
-    Creation {
-        caller: Caller {
-            uid: request.uid(),
-            gid: request.gid(),
-        },
-        mode: (mode & 0o7777) as u16,
-        umask: (umask & 0o777) as u16,
-    }
-}
-
-fn special(mode: u32, device: u32) -> Reply<Special> {
-    match SFlag::from_bits_truncate(mode) & SFlag::S_IFMT {
-        SFlag::S_IFREG => Ok(Special::File),
-        SFlag::S_IFCHR => Ok(Special::CharDevice(decode_device(device))),
-        SFlag::S_IFBLK => Ok(Special::BlockDevice(decode_device(device))),
-        SFlag::S_IFIFO => Ok(Special::Fifo),
-        SFlag::S_IFSOCK => Ok(Special::Socket),
-        _ => Err(nix::errno::Errno::EINVAL),
     }
 }
 
@@ -376,16 +249,11 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let mode = match flags {
-            flags if flags.is_empty() => RenameMode::Replace,
-            RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
-            RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
-            RenameFlags::RENAME_WHITEOUT => RenameMode::Whiteout,
-            _ => return reply.error(Errno::EINVAL),
-        };
         let from = (ino(parent), name.as_bytes());
         let to = (ino(new_parent), new_name.as_bytes());
-        reply_empty(self.fs.rename(from, to, mode, creation(request, 0, 0)), reply);
+        let result =
+            rename_mode(flags).and_then(|mode| self.fs.rename(from, to, mode, creation(request, 0, 0)));
+        reply_empty(result, reply);
     }
 
     fn link(&self, _request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -568,11 +436,7 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let mode = match flags {
-            libc::XATTR_CREATE => XattrMode::Create,
-            libc::XATTR_REPLACE => XattrMode::Replace,
-            _ => XattrMode::Either,
-        };
+        let mode = xattr_mode(flags);
         reply_empty(
             self.fs.set_xattr(ino(number), name.as_bytes(), value, mode),
             reply,
@@ -601,19 +465,8 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
-        const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP;
-        const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
-        const ZERO_KEEP: i32 = ZERO | KEEP;
-        let mode = match mode {
-            0 => Allocate::Reserve { keep_size: false },
-            KEEP => Allocate::Reserve { keep_size: true },
-            PUNCH => Allocate::PunchHole,
-            ZERO => Allocate::Zero { keep_size: false },
-            ZERO_KEEP => Allocate::Zero { keep_size: true },
-            _ => return reply.error(Errno::EOPNOTSUPP),
-        };
-        reply_empty(self.fs.allocate(ino(number), offset, len, mode), reply);
+        let result = allocate_mode(mode).and_then(|mode| self.fs.allocate(ino(number), offset, len, mode));
+        reply_empty(result, reply);
     }
 
     fn lseek(
@@ -625,15 +478,7 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let seek = match whence {
-            libc::SEEK_DATA => Seek::Data,
-            libc::SEEK_HOLE => Seek::Hole,
-            _ => return reply.error(Errno::EINVAL),
-        };
-        let Ok(offset) = u64::try_from(offset) else {
-            return reply.error(Errno::ENXIO);
-        };
-        match self.fs.seek(ino(number), offset, seek) {
+        match seek_mode(whence, offset).and_then(|(offset, seek)| self.fs.seek(ino(number), offset, seek)) {
             Ok(offset) => reply.offset(offset as i64),
             Err(error) => reply.error(errno(error)),
         }

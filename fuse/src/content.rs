@@ -16,7 +16,7 @@ use silt_store::{ChunkId, Data, Store, StoreResult};
 use crate::error::{Reply, store_errno};
 use crate::pieces::Pieces;
 
-/// How many large files keep their chunk list decoded between reads.
+/// How many files keep their chunk, and their list of chunks, between reads.
 const READERS: usize = 16;
 /// What one thread digests before it puts the chunks and frees what they came from.
 const SEAL_BATCH_BYTES: u64 = 8 << 20;
@@ -48,14 +48,14 @@ impl Contents {
         &self.store
     }
 
-    /// The reader of a large file, the last used first.
-    fn reader(&self, list: ChunkId, content: &silt_store::Content) -> Arc<Mutex<blob::Reader>> {
+    /// The reader of a file, the last used first.
+    fn reader(&self, id: ChunkId, content: &silt_store::Content) -> Arc<Mutex<blob::Reader>> {
         let mut readers = self.readers.lock();
-        let entry = if let Some(position) = readers.iter().position(|(id, _)| *id == list) {
+        let entry = if let Some(position) = readers.iter().position(|(other, _)| *other == id) {
             readers.remove(position)
         } else {
             let reader = blob::Reader::new(Arc::clone(&self.store), content.clone());
-            (list, Arc::new(Mutex::new(reader)))
+            (id, Arc::new(Mutex::new(reader)))
         };
         let reader = Arc::clone(&entry.1);
         readers.insert(0, entry);
@@ -64,14 +64,17 @@ impl Contents {
     }
 
     fn read_stored(&self, content: &silt_store::Content, offset: u64, buffer: &mut [u8]) -> Reply<()> {
-        if let Data::List(list) = content.data {
-            let reader = self.reader(list, content);
+        // A file that takes several reads keeps its list and its chunk between them.
+        if let Data::List(id) | Data::Chunk(id) = content.data
+            && content.len > buffer.len() as u64
+        {
+            let reader = self.reader(id, content);
             let mut reader = reader.lock();
             return reader
                 .seek(SeekFrom::Start(offset))
                 .and_then(|_| reader.read_exact(buffer))
                 .map_err(|error| {
-                    tracing::error!(%error, %list, "a file could not be read");
+                    tracing::error!(%error, %id, "a file could not be read");
                     Errno::EIO
                 });
         }

@@ -7,6 +7,8 @@
 mod attributes;
 mod data;
 mod listing;
+#[cfg(test)]
+mod model;
 mod names;
 
 use std::sync::Arc;

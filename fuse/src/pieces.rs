@@ -25,20 +25,28 @@ pub(crate) struct Pieces {
 
 #[derive(Debug)]
 enum Piece {
-    /// `len` bytes of immutable content from `offset` on.
-    Content {
-        content: Content,
-        offset: u64,
-        len: u64,
-    },
+    /// Boxed: a file that was written anew has one piece in memory, and there are many such files.
+    Shared(Box<Shared>),
     Memory(Block),
     Disk(Range),
 }
 
+/// `len` bytes of immutable content from `offset` on.
+#[derive(Debug)]
+struct Shared {
+    content: Content,
+    offset: u64,
+    len: u64,
+}
+
 impl Piece {
+    fn shared(content: Content, offset: u64, len: u64) -> Self {
+        Self::Shared(Box::new(Shared { content, offset, len }))
+    }
+
     fn len(&self) -> u64 {
         match self {
-            Self::Content { len, .. } => *len,
+            Self::Shared(shared) => shared.len,
             Self::Memory(block) => block.len(),
             Self::Disk(range) => range.len(),
         }
@@ -46,13 +54,9 @@ impl Piece {
 
     fn split_off(&mut self, at: u64) -> Self {
         match self {
-            Self::Content { content, offset, len } => {
-                let rest = Self::Content {
-                    content: content.clone(),
-                    offset: *offset + at,
-                    len: *len - at,
-                };
-                *len = at;
+            Self::Shared(shared) => {
+                let rest = Self::shared(shared.content.clone(), shared.offset + at, shared.len - at);
+                shared.len = at;
                 rest
             }
             Self::Memory(block) => Self::Memory(block.split_off(at)),
@@ -62,7 +66,7 @@ impl Piece {
 
     fn truncate(&mut self, to: u64) {
         match self {
-            Self::Content { len, .. } => *len = to,
+            Self::Shared(shared) => shared.len = to,
             Self::Memory(block) => block.truncate(to),
             Self::Disk(range) => range.truncate(to),
         }
@@ -70,7 +74,7 @@ impl Piece {
 
     fn read_at(&self, contents: &Contents, at: u64, buffer: &mut [u8]) -> Reply<()> {
         match self {
-            Self::Content { content, offset, .. } => content.read_exact_at(contents, offset + at, buffer),
+            Self::Shared(shared) => shared.content.read_exact_at(contents, shared.offset + at, buffer),
             Self::Memory(block) => {
                 let at = at as usize;
                 buffer.copy_from_slice(&block.bytes()[at..at + buffer.len()]);
@@ -90,14 +94,7 @@ impl Pieces {
             ..Self::default()
         };
         if len > 0 {
-            pieces.insert(
-                0,
-                Piece::Content {
-                    content,
-                    offset: 0,
-                    len,
-                },
-            );
+            pieces.insert(0, Piece::shared(content, 0, len));
         }
         pieces
     }
@@ -113,14 +110,11 @@ impl Pieces {
     /// The one content that these pieces are, unchanged from its first byte to its last.
     pub(crate) fn whole(&self) -> Option<&Content> {
         match self.map.first_key_value() {
-            Some((
-                0,
-                Piece::Content {
-                    content,
-                    offset: 0,
-                    len,
-                },
-            )) if *len == self.len && content.len() == self.len => Some(content),
+            Some((0, Piece::Shared(shared)))
+                if shared.offset == 0 && shared.len == self.len && shared.content.len() == self.len =>
+            {
+                Some(&shared.content)
+            }
             _ => None,
         }
     }
@@ -191,7 +185,7 @@ impl Pieces {
             return Ok(false);
         }
         match piece {
-            Piece::Content { .. } => return Ok(false),
+            Piece::Shared(_) => return Ok(false),
             Piece::Memory(block) => block.overwrite(at as usize, data),
             Piece::Disk(range) => range.overwrite(at, data).map_err(|error| io_errno(&error))?,
         }
@@ -212,7 +206,7 @@ impl Pieces {
             return Ok(false);
         }
         let grown = match piece {
-            Piece::Content { .. } => false,
+            Piece::Shared(_) => false,
             Piece::Memory(block) => {
                 let grown = staging.extend_block(held, block, data);
                 self.in_memory += if grown { more } else { 0 };
@@ -256,10 +250,15 @@ impl Pieces {
     pub(crate) fn share(&self, span: &Span<u64>) -> Vec<(u64, Content, u64, u64)> {
         let mut shared = Vec::new();
         for (start, piece) in self.overlapping(span) {
-            if let Piece::Content { content, offset, len } = piece {
+            if let Piece::Shared(piece) = piece {
                 let from = span.start.max(start);
-                let to = span.end.min(start + len);
-                shared.push((from, content.clone(), offset + (from - start), to - from));
+                let to = span.end.min(start + piece.len);
+                shared.push((
+                    from,
+                    piece.content.clone(),
+                    piece.offset + (from - start),
+                    to - from,
+                ));
             }
         }
         shared
@@ -268,7 +267,7 @@ impl Pieces {
     /// Puts `len` bytes of `content` at `start`.
     pub(crate) fn place(&mut self, start: u64, content: Content, offset: u64, len: u64) {
         self.carve(&(start..start + len));
-        self.insert(start, Piece::Content { content, offset, len });
+        self.insert(start, Piece::shared(content, offset, len));
         self.len = self.len.max(start + len);
     }
 
@@ -309,21 +308,129 @@ impl Pieces {
     pub(crate) fn next_data(&self, contents: &Contents, offset: u64) -> Reply<Option<Span<u64>>> {
         for (start, piece) in self.overlapping(&(offset..u64::MAX)) {
             let end = start + piece.len();
-            let Piece::Content {
-                content, offset: at, ..
-            } = piece
-            else {
+            let Piece::Shared(shared) = piece else {
                 return Ok(Some(start..end));
             };
-            let Some(data) = content.next_data(contents, at + offset.saturating_sub(start))? else {
+            let at = shared.offset;
+            let Some(data) = shared
+                .content
+                .next_data(contents, at + offset.saturating_sub(start))?
+            else {
                 continue;
             };
-            let data =
-                (start + data.start.saturating_sub(*at)).max(start)..(start + (data.end - at)).min(end);
+            let data = (start + data.start.saturating_sub(at)).max(start)..(start + (data.end - at)).min(end);
             if data.start < end && !data.is_empty() {
                 return Ok(Some(data));
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use silt_store::MemoryStore;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Write(u64, Vec<u8>),
+        Truncate(u64),
+        Punch(u64, u64),
+        /// Freezes what is there and goes on over it.
+        Freeze,
+        /// Places bytes of what was first frozen.
+        Place(u64, u64, u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let at = 0_u64..5000;
+        prop_oneof![
+            4 => (at.clone(), prop::collection::vec(any::<u8>(), 0..2000)).prop_map(|(at, data)| Op::Write(at, data)),
+            1 => at.clone().prop_map(Op::Truncate),
+            1 => (at.clone(), 0_u64..3000).prop_map(|(at, len)| Op::Punch(at, len)),
+            1 => Just(Op::Freeze),
+            1 => (at, 0_u64..100, 1_u64..100).prop_map(|(at, from, len)| Op::Place(at, from, len)),
+        ]
+    }
+
+    /// The data ranges by `next_data`, as a mask of bytes.
+    fn data_mask(pieces: &Pieces, contents: &Contents) -> Vec<bool> {
+        let mut mask = vec![false; pieces.len() as usize];
+        let mut offset = 0;
+        while let Some(data) = pieces.next_data(contents, offset).unwrap() {
+            assert!(
+                data.end > offset && data.end <= pieces.len(),
+                "{data:?} after {offset}"
+            );
+            mask[data.start as usize..data.end as usize].fill(true);
+            offset = data.end;
+        }
+        mask
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_a_vector_of_bytes(ops in prop::collection::vec(op(), 1..40), limit in 0_u64..8000) {
+            let dir = tempfile::tempdir().unwrap();
+            let staging = Staging::new(dir.path(), limit).unwrap();
+            let contents = Contents::new(Arc::new(MemoryStore::new()));
+            let mut pieces = Pieces::default();
+            let mut model: Vec<u8> = Vec::new();
+            let mut first: Option<(Content, Vec<u8>)> = None;
+            for op in ops {
+                match op {
+                    Op::Write(at, data) => {
+                        pieces.write(at, &data, &staging).unwrap();
+                        let end = at as usize + data.len();
+                        if !data.is_empty() {
+                            model.resize(model.len().max(end), 0);
+                            model[at as usize..end].copy_from_slice(&data);
+                        }
+                    }
+                    Op::Truncate(len) => {
+                        pieces.truncate(len);
+                        model.resize(len as usize, 0);
+                    }
+                    Op::Punch(at, len) => {
+                        pieces.punch(&(at..at + len));
+                        let end = (at + len).min(model.len() as u64);
+                        if at < end {
+                            model[at as usize..end as usize].fill(0);
+                        }
+                    }
+                    Op::Freeze => {
+                        let content = Content::freeze(std::mem::take(&mut pieces));
+                        first.get_or_insert_with(|| (content.clone(), model.clone()));
+                        pieces = Pieces::of(content);
+                    }
+                    Op::Place(at, from, len) => {
+                        if let Some((content, bytes)) = &first && from + len <= content.len() {
+                            pieces.place(at, content.clone(), from, len);
+                            let end = (at + len) as usize;
+                            model.resize(model.len().max(end), 0);
+                            model[at as usize..end].copy_from_slice(&bytes[from as usize..(from + len) as usize]);
+                        }
+                    }
+                }
+                prop_assert_eq!(pieces.len(), model.len() as u64);
+                prop_assert_eq!(pieces.covered, pieces.map.values().map(Piece::len).sum::<u64>());
+                let mut bytes = vec![0xaa; model.len() + 10];
+                let count = pieces.read_at(&contents, 0, &mut bytes).unwrap();
+                prop_assert_eq!(&bytes[..count], &model[..]);
+                let mask = data_mask(&pieces, &contents);
+                prop_assert!(model.iter().zip(&mask).all(|(byte, data)| *data || *byte == 0));
+            }
+            if let Some((content, bytes)) = first {
+                let mut seen = vec![0; bytes.len()];
+                content.read_at(&contents, 0, &mut seen).unwrap();
+                prop_assert_eq!(seen, bytes);
+            }
+            drop(pieces);
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! Measures the store on a real directory: `measure SOURCE STORE [THREADS]`. Prints one line for each thing measured.
 
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a program for the terminal"
+)]
 
 use std::error::Error;
 use std::os::unix::ffi::OsStrExt;
@@ -51,7 +55,7 @@ fn main() -> Outcome<()> {
     println!("commit: {:?}", begin.elapsed());
     println!(
         "memory: {} MB in the database, {} MB resident",
-        rocks.memory() >> 20,
+        rocks.memory()? >> 20,
         resident()
     );
 
@@ -64,7 +68,7 @@ fn main() -> Outcome<()> {
     println!("gc: {:?} {:?}", rocks.gc()?, begin.elapsed());
     println!(
         "memory: {} MB in the database, {} MB resident",
-        rocks.memory() >> 20,
+        rocks.memory()? >> 20,
         resident()
     );
     Ok(())

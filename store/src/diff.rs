@@ -88,9 +88,10 @@ impl Diff {
             _ => None,
         };
         let both_directories = matches!((&old.node, &new.node), (Node::Directory(_), Node::Directory(_)));
-        let modified = match both_directories {
-            true => old.meta != new.meta,
-            false => old != new || self.relinked.contains(&path),
+        let modified = if both_directories {
+            old.meta != new.meta
+        } else {
+            old != new || self.relinked.contains(&path)
         };
         if let Some((old, new)) = descend {
             let load =

@@ -192,6 +192,25 @@ impl Edit {
         self.update(path, |entry| entry.meta = meta.clone())
     }
 
+    /// Changes the entry at `path` and, if it is a directory, all below it: `--chown`, `--chmod`. `change` must give the same
+    /// when it is applied twice.
+    ///
+    /// # Errors
+    /// As `update`.
+    pub fn update_below(&mut self, path: &GuestPath, change: &dyn Fn(&mut Entry)) -> StoreResult<()> {
+        self.update(path, change)?;
+        if let Some(Entry {
+            node: Node::Directory(_),
+            ..
+        }) = self.lookup(path)?
+        {
+            for (name, _) in self.list(path)? {
+                self.update_below(&path.child(&name), change)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes `others` hard links of `first`: each gets its entry, replacing what is there, and joins its group.
     ///
     /// # Errors
@@ -251,6 +270,18 @@ impl Edit {
                 links: self.links.into_links(),
             },
         )
+    }
+
+    /// Whether nothing below the directory `path` was changed.
+    fn untouched(&self, path: &GuestPath) -> bool {
+        let mut open = &self.top;
+        for name in path.names() {
+            match open.changes.get(name) {
+                Some(Some(Child::Open(_, child))) => open = child,
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// The directory at `path`, opened for changes.

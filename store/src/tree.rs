@@ -33,7 +33,9 @@ pub struct Time {
 
 /// Extended attributes, sorted by name; empty costs nothing. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Xattrs(Option<Arc<BTreeMap<Box<[u8]>, Box<[u8]>>>>);
+pub struct Xattrs(Option<Arc<XattrMap>>);
+
+type XattrMap = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 impl Xattrs {
     /// The value of `name`.

@@ -104,33 +104,29 @@ fn groups_share_metadata_and_lose_members_that_are_replaced() {
     assert_eq!(groups(&store, severed.finish().unwrap()), [""; 0]);
 }
 
-#[test]
-fn a_directory_merges_as_copy_does() {
-    let store = memory();
-    let target = tree(
-        &store,
-        &[
-            ("/srv/keep", file("keep")),
-            ("/srv/sub/old", file("old")),
-            ("/srv/file", file("1")),
-        ],
-    );
-    let mut source = edit(
-        &store,
-        tree(
-            &store,
-            &[
-                ("/c/sub/new", file("new")),
-                ("/c/file", file("2")),
-                ("/c/fresh/x", file("x")),
-            ],
-        ),
-    );
+fn merge_source(store: &Arc<dyn Store>) -> TreeRef {
+    let entries = [
+        ("/c/sub/new", file("new")),
+        ("/c/file", file("2")),
+        ("/c/fresh/x", file("x")),
+    ];
+    let mut source = edit(store, tree(store, &entries));
     source.link(&path("/c/file"), &[path("/c/fresh/file")]).unwrap();
     source.set_meta(&path("/c"), &meta(0o700, 7)).unwrap();
     source.set_meta(&path("/c/sub"), &meta(0o711, 8)).unwrap();
-    let source = source.finish().unwrap();
+    source.finish().unwrap()
+}
 
+#[test]
+fn a_directory_merges_as_copy_does() {
+    let store = memory();
+    let entries = [
+        ("/srv/keep", file("keep")),
+        ("/srv/sub/old", file("old")),
+        ("/srv/file", file("1")),
+    ];
+    let target = tree(&store, &entries);
+    let source = merge_source(&store);
     let mut merged = edit(&store, target);
     merged
         .merge_directory(&path("/srv"), source, &path("/c"))
@@ -157,26 +153,36 @@ fn a_directory_merges_as_copy_does() {
         "/srv/sub/old",
     ];
     assert_eq!(below, expected);
-    assert_eq!(
-        paths[&path("/srv")].meta.mode,
-        0o755,
-        "the destination keeps its metadata"
-    );
-    assert_eq!(
-        paths[&path("/made")].meta.mode,
-        0o700,
-        "a new one takes the source's"
-    );
-    assert_eq!(
-        paths[&path("/srv/sub")].meta.mode,
-        0o711,
-        "those below take the source's"
-    );
+    let mode = |at: &str| paths[&path(at)].meta.mode;
+    assert_eq!(mode("/srv"), 0o755, "the destination keeps its metadata");
+    assert_eq!(mode("/made"), 0o700, "a new one takes the source's");
+    assert_eq!(mode("/srv/sub"), 0o711, "those below take the source's");
     assert_eq!(paths[&path("/srv/file")], file("2"));
     assert_eq!(
         groups(&store, merged),
         ["/made/file /made/fresh/file", "/srv/file /srv/fresh/file"]
     );
+}
+
+#[test]
+fn a_whole_subtree_changes_its_owner() {
+    let store = memory();
+    let mut owned = edit(
+        &store,
+        tree(
+            &store,
+            &[("/a/b/c", file("c")), ("/a/d", file("d")), ("/e", file("e"))],
+        ),
+    );
+    owned.link(&path("/a/d"), &[path("/a/b/d2")]).unwrap();
+    owned
+        .update_below(&path("/a"), &|entry| entry.meta.uid = 7)
+        .unwrap();
+    let owned = owned.finish().unwrap();
+    for (at, entry) in flat(&store, owned) {
+        assert_eq!(entry.meta.uid == 7, at.starts_with(&path("/a")), "{at}");
+    }
+    assert_eq!(groups(&store, owned), ["/a/b/d2 /a/d"]);
 }
 
 #[test]
@@ -265,12 +271,11 @@ impl Model {
                 .chain(&at.names()[src.names().len()..])
                 .cloned()
                 .collect();
-            let number = match moved.get(ino).filter(|_| !outside) {
-                Some(number) => *number,
-                None => {
-                    self.inodes.push(from.inodes[*ino as usize].clone());
-                    self.inodes.len() as u32 - 1
-                }
+            let number = if let Some(number) = moved.get(ino).filter(|_| !outside) {
+                *number
+            } else {
+                self.inodes.push(from.inodes[*ino as usize].clone());
+                self.inodes.len() as u32 - 1
             };
             moved.insert(*ino, number);
             self.paths.insert(to, number);

@@ -332,23 +332,29 @@ proptest! {
                 Op::Put(seed) => {
                     let bytes = Bytes::from(noise(usize::from(seed) * 997, seed.into()));
                     chunks.insert(ChunkId::of(&bytes), bytes.clone());
-                    both.iter().for_each(|store| {
+                    for store in both {
                         let twice = vec![(ChunkId::of(&bytes), bytes.clone()); 2];
                         store.put_chunks(twice).unwrap();
                         store.put_nodes(vec![(silt_store::TreeId::of(&bytes), bytes.clone())]).unwrap();
-                    });
+                    }
                 }
                 Op::Record(key, value) => {
                     let record = Record { value: vec![value; 10], ..Record::default() };
-                    both.iter().for_each(|store| store.put_record(RecordKind::Cache, &[key / 5, key], &record).unwrap());
+                    for store in both {
+ store.put_record(RecordKind::Cache, &[key / 5, key], &record).unwrap();
+}
                 }
                 Op::Lazy(key, value) => {
                     let record = Record { value: vec![value; 10], ..Record::default() };
                     let records = vec![(vec![key / 5, key], record)];
-                    both.iter().for_each(|store| store.put_records_lazily(RecordKind::Stat, records.clone()).unwrap());
+                    for store in both {
+ store.put_records_lazily(RecordKind::Stat, records.clone()).unwrap();
+}
                 }
                 Op::Delete(key) => {
-                    both.iter().for_each(|store| store.delete_record(RecordKind::Cache, &[key / 5, key]).unwrap());
+                    for store in both {
+ store.delete_record(RecordKind::Cache, &[key / 5, key]).unwrap();
+}
                 }
                 Op::Sync => store.sync().unwrap(),
                 Op::Reopen => {

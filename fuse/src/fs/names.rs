@@ -222,27 +222,27 @@ impl Rename {
         if upper.table.get(self.to)?.state == State::Orphan {
             return Err(Errno::ENOENT);
         }
+        match (target, self.mode) {
+            (Some(_), RenameMode::NoReplace) => return Err(Errno::EEXIST),
+            (None, RenameMode::Exchange) => return Err(Errno::ENOENT),
+            _ => {}
+        }
         let directory = upper.table.get(source)?.dir().is_ok();
         if directory && upper.is_below(self.to, source)? {
             return Err(Errno::EINVAL);
         }
-        match (target, self.mode) {
-            (Some(_), RenameMode::NoReplace) => Err(Errno::EEXIST),
-            (None, RenameMode::Exchange) => Err(Errno::ENOENT),
-            (Some(target), RenameMode::Exchange) => {
-                if upper.table.get(target)?.dir().is_ok() && upper.is_below(self.from, target)? {
-                    return Err(Errno::EINVAL);
-                }
-                Ok(())
-            }
-            (Some(target), _) if target != source => {
-                match (directory, upper.table.get(target)?.dir().is_ok()) {
-                    (true, false) => Err(Errno::ENOTDIR),
-                    (false, true) => Err(Errno::EISDIR),
-                    (true, true) if !upper.is_empty(target)? => Err(Errno::ENOTEMPTY),
-                    _ => Ok(()),
-                }
-            }
+        let Some(target) = target.filter(|target| *target != source) else {
+            return Ok(());
+        };
+        let onto_directory = upper.table.get(target)?.dir().is_ok();
+        if self.mode == RenameMode::Exchange {
+            let invalid = onto_directory && upper.is_below(self.from, target)?;
+            return if invalid { Err(Errno::EINVAL) } else { Ok(()) };
+        }
+        match (directory, onto_directory) {
+            (true, false) => Err(Errno::ENOTDIR),
+            (false, true) => Err(Errno::EISDIR),
+            (true, true) if !upper.is_empty(target)? => Err(Errno::ENOTEMPTY),
             _ => Ok(()),
         }
     }
@@ -257,7 +257,7 @@ impl Rename {
         }
         match target {
             Some(target) if self.mode == RenameMode::Exchange => {
-                upper.link_in(self.from, &self.old, target, time)?
+                upper.link_in(self.from, &self.old, target, time)?;
             }
             Some(target) => {
                 upper.change(target)?;

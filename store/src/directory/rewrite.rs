@@ -47,7 +47,7 @@ pub(crate) fn rewrite_into(
         for piece in pieces {
             match piece {
                 Piece::Kept(item) => entries.extend(read_leaf(store, item.node.tree)?),
-                Piece::Changed(changed) => entries.extend(changed),
+                Piece::Changed(fresh) => entries.extend(fresh),
             }
         }
         return Ok(build(&entries, out));

@@ -45,10 +45,15 @@ impl Edit {
                 continue;
             };
             match (&here.node, &entry.node) {
-                (Node::Directory(_), Node::Directory(below)) => {
+                (Node::Directory(node), Node::Directory(below)) => {
+                    let same = *node == *below && self.untouched(&path) && !self.links.any_below(&path);
                     let below = *below;
-                    self.set_meta(&path, &entry.meta)?;
-                    self.merge(&path, below)?;
+                    if here.meta != entry.meta {
+                        self.set_meta(&path, &entry.meta)?;
+                    }
+                    if !same {
+                        self.merge(&path, below)?;
+                    }
                 }
                 (_, Node::Directory(_)) => {
                     return Err(problem(&path, "a directory cannot be copied onto what is none"));

@@ -26,9 +26,10 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn stored(store: &Arc<dyn Store>, node: TreeRef) -> StoreResult<Self> {
-        let base = match node == super::nothing() {
-            true => None,
-            false => Some((node, Directory::load(store, node.tree)?)),
+        let base = if node == super::nothing() {
+            None
+        } else {
+            Some((node, Directory::load(store, node.tree)?))
         };
         Ok(Self {
             base,

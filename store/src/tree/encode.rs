@@ -326,9 +326,10 @@ impl Table {
 
     fn reader(&self, at: usize) -> StoreResult<Reader<'_>> {
         let begin = self.u32_at(8 + 4 * at).unwrap_or(0) as usize;
-        let end = match at + 1 < self.len() {
-            true => self.u32_at(12 + 4 * at).unwrap_or(0) as usize,
-            false => self.bytes.len(),
+        let end = if at + 1 < self.len() {
+            self.u32_at(12 + 4 * at).unwrap_or(0) as usize
+        } else {
+            self.bytes.len()
         };
         match self.bytes.get(begin..end) {
             Some(bytes) => Ok(Reader::new(bytes, self.what)),
@@ -375,6 +376,14 @@ impl Table {
         let entry = entry(&mut reader)?;
         reader.end()?;
         Ok(entry)
+    }
+
+    /// The child node of element `at` of an index, and how many entries lie below it.
+    pub(crate) fn child(&self, at: usize) -> StoreResult<(TreeId, u64)> {
+        let mut reader = self.reader(at)?;
+        name(&mut reader)?;
+        let entries = reader.number()?;
+        Ok((TreeId::from_bytes(reader.array()?), entries))
     }
 
     /// Element `at` of an index.
@@ -442,7 +451,7 @@ pub(crate) fn visit_named(bytes: Bytes, visit: &mut dyn FnMut(Named) -> StoreRes
     match View::open(bytes)? {
         View::Index(table) => {
             for at in 0..table.len() {
-                visit(Named::Node(table.item(at)?.node.tree))?;
+                visit(Named::Node(table.child(at)?.0))?;
             }
         }
         View::Leaf(table) => {
