@@ -25,9 +25,13 @@ mod clients;
 mod bad_input;
 // A full disk, an engine killed in a RUN and in commits.
 mod faults;
+// Plans performed in one process: steps, copies, the cache, failures, strategies.
+mod solve;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
 // The engine process: start, race, idle, takeover, death.
 mod engine;
 // Help texts and wrong arguments.
 mod help;
+// Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
+mod export;

@@ -32,8 +32,8 @@
 //! empty directory or file and reports it ([`Running::created_stubs`]); times of the parent directory are put back. Whoever
 //! commits the filesystem removes those that are still empty, so that they enter no snapshot.
 //!
-//! **Devices.** Every mount but /dev/pts and the few bound host devices is `nodev`: device nodes can be made and stored in an
-//! image, never opened. That needs no device cgroup and holds for ordinary users alike.
+//! **Devices.** Device nodes can be made and stored in an image; opened are Docker's few. Where no device cgroup can see to that (an
+//! ordinary user's containers, a host without cgroups), every mount but /dev/pts and the bound host devices is `nodev`.
 
 mod capability;
 mod cgroup;

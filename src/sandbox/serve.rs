@@ -84,7 +84,7 @@ impl Server {
             signals: signals.during(|| Step::Namespaces)?,
             own: pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).during(|| Step::Namespaces)?,
             filter: seccomp::compile(DEFAULT_CAPABILITIES).during(|| Step::Profile)?,
-            cgroups: Cgroups::open(cgroups),
+            cgroups: Cgroups::from_words(cgroups).during(|| Step::Cgroup)?,
             processes: HashMap::new(),
         })
     }
@@ -180,7 +180,7 @@ impl Server {
         channel: OwnedFd,
         stdio: Stdio,
     ) -> Result<(), Failure> {
-        let cgroup = self.cgroups.container(id, &spec.limits)?;
+        let cgroup = self.cgroups.container(id, spec)?;
         let mut namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWIPC
