@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range as Span;
 
 use nix::errno::Errno;
+use silt_store::Data;
 
 use crate::content::{Content, Contents};
 use crate::error::{Reply, io_errno};
@@ -117,6 +118,34 @@ impl Pieces {
             }
             _ => None,
         }
+    }
+
+    /// The large stored file that these pieces are an edition of, and what differs from it: `None` where that is not most of them.
+    pub(crate) fn edition(&self) -> Option<(silt_store::Content, Vec<Span<u64>>)> {
+        let kept = |start: u64, piece: &Piece| match piece {
+            Piece::Shared(shared) if shared.offset == start => shared.content.sealed(),
+            _ => None,
+        };
+        let base = self.map.iter().find_map(|(start, piece)| kept(*start, piece))?;
+        if !matches!(base.data, Data::List(_)) || self.len > base.len.saturating_mul(2) {
+            return None;
+        }
+        let mut dirty = Vec::new();
+        let mut clean = 0;
+        let mut done = 0;
+        for (&start, piece) in &self.map {
+            if kept(start, piece).as_ref() == Some(&base) {
+                if done < start {
+                    dirty.push(done..start);
+                }
+                clean += piece.len();
+                done = start + piece.len();
+            }
+        }
+        if done < self.len {
+            dirty.push(done..self.len);
+        }
+        (clean > self.len / 2).then_some((base, dirty))
     }
 
     fn insert(&mut self, start: u64, piece: Piece) {
@@ -356,6 +385,69 @@ mod tests {
             1 => Just(Op::Freeze),
             1 => (at, 0_u64..100, 1_u64..100).prop_map(|(at, from, len)| Op::Place(at, from, len)),
         ]
+    }
+
+    #[test]
+    fn an_edition_of_a_large_file_seals_like_a_new_file_and_reads_little() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::new(dir.path(), 0).unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let contents = Contents::new(store.clone());
+        let mut bytes: Vec<u8> = (0..3_000_000_u32)
+            .flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        let base = Content::Stored(silt_store::blob::from_bytes(&*store, &bytes).unwrap());
+        for (at, data) in [
+            (5_000_000, &[7_u8; 100_000][..]),
+            (11_999_990, &[8; 50]),
+            (0, &[9]),
+        ] {
+            let mut pieces = Pieces::of(base.clone());
+            pieces.write(at, data, &staging).unwrap();
+            assert!(pieces.edition().is_some());
+            let mut expected = bytes.clone();
+            expected.resize(expected.len().max(at as usize + data.len()), 0);
+            expected[at as usize..at as usize + data.len()].copy_from_slice(data);
+            let Content::Staged(staged) = Content::freeze(pieces) else {
+                panic!("changed")
+            };
+            crate::content::seal_all(&contents, std::slice::from_ref(&staged)).unwrap();
+            let sealed = Content::Staged(staged).sealed().unwrap();
+            assert_eq!(sealed, silt_store::blob::from_bytes(&*store, &expected).unwrap());
+        }
+        bytes.truncate(9_000_000);
+        let mut pieces = Pieces::of(base);
+        pieces.truncate(9_000_000);
+        let Content::Staged(staged) = Content::freeze(pieces) else {
+            panic!("changed")
+        };
+        crate::content::seal_all(&contents, std::slice::from_ref(&staged)).unwrap();
+        let sealed = Content::Staged(staged).sealed().unwrap();
+        assert_eq!(sealed, silt_store::blob::from_bytes(&*store, &bytes).unwrap());
+    }
+
+    #[test]
+    fn a_sparse_terabyte_seals_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::new(dir.path(), 1 << 20).unwrap();
+        let contents = Contents::new(Arc::new(MemoryStore::new()));
+        let mut pieces = Pieces::default();
+        pieces.write(1 << 39, b"in the middle", &staging).unwrap();
+        pieces.truncate(1 << 40);
+        let Content::Staged(staged) = Content::freeze(pieces) else {
+            panic!("staged")
+        };
+        crate::content::seal_all(&contents, &[Arc::clone(&staged)]).unwrap();
+        let mut seen = [0; 20];
+        let content = Content::Staged(staged);
+        content.read_exact_at(&contents, 1 << 39, &mut seen).unwrap();
+        assert_eq!((content.len(), &seen[..14]), (1 << 40, &b"in the middle\0"[..]));
+        let mut over = Pieces::of(content);
+        over.write(5, b"x", &staging).unwrap();
+        let Content::Staged(staged) = Content::freeze(over) else {
+            panic!("staged")
+        };
+        crate::content::seal_all(&contents, &[staged]).unwrap();
     }
 
     /// The data ranges by `next_data`, as a mask of bytes.
