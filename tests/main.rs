@@ -4,7 +4,30 @@
     reason = "a test that cannot set up its scene has failed"
 )]
 
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
+// Containers, as root and as a plain user.
+// Not tests: a store, a Debian base, rivals and archives to compare with.
+mod scene;
+
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
+// The same Dockerfile through Docker and through Silt.
+mod parity;
+// The whole way: build, cache, run, containers, several builds at once, Ctrl-C.
+mod build;
+// Debian's packages in RUN steps, and their special bits in the exported image.
+mod packages;
+// skopeo, umoci, podman and Docker judge what is exported.
+mod clients;
+// Dockerfiles, flags, contexts, registries and tars that are wrong or hostile.
+mod bad_input;
+// A full disk, an engine killed in a RUN and in commits.
+mod faults;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+
+// A store of its own for a test.
+mod scratch;

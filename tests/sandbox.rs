@@ -1,6 +1,5 @@
 //! The sandbox through its helper process, on a real Debian root. Needs root: namespaces, mounts, cgroups of the host.
 //! The base comes from `SILT_TEST_BASE` or `/var/cache/silt-build/bookworm.tar`, unpacked once below the target directory.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -17,6 +16,7 @@ use silt::sandbox::{
 
 mod isolation;
 mod life;
+mod mounted;
 mod ordinary;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_silt");

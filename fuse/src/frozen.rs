@@ -6,12 +6,12 @@
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use silt_store::{Links, Meta, Root, Store, TreeRef, root};
+use silt_store::{GuestPath, Links, Meta, Root, Store, TreeRef, root};
 
 use crate::commit::Tree;
 use crate::content::Contents;
 use crate::error::FsError;
-use crate::lower::LowerDir;
+use crate::lower::{LowerDir, LowerNode};
 
 /// What a mount starts from.
 #[derive(Debug, Clone)]
@@ -31,6 +31,17 @@ pub struct Stats {
     pub removed: u64,
     /// Bytes of content that were staged.
     pub staged_bytes: u64,
+}
+
+/// What `Frozen::read` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No such path.
+    Nothing,
+    /// A regular file with this content.
+    File(Vec<u8>),
+    /// Something else there, or on the way there.
+    Other,
 }
 
 /// An immutable tree over an immutable base. Shared by the mounts that start from it and the thread that seals it.
@@ -129,6 +140,29 @@ impl Frozen {
     /// The sealed tree, if sealing is done.
     pub fn sealed(&self) -> Option<TreeRef> {
         self.sealed.get().copied()
+    }
+
+    /// The content of the regular file at `path`, read whole; links are not followed. Needs no sealing.
+    ///
+    /// # Errors
+    /// `Store`, `Io`.
+    pub fn read(&self, path: &GuestPath) -> Result<Found, FsError> {
+        let mut node = LowerNode::Directory(self.root.clone());
+        for name in path.names() {
+            let LowerNode::Directory(directory) = &node else { return Ok(Found::Other) };
+            match directory.get(self.contents.store(), name)? {
+                Some(entry) => node = entry.node,
+                None => return Ok(Found::Nothing),
+            }
+        }
+        let LowerNode::File(content) = node else { return Ok(Found::Other) };
+        let mut bytes = vec![0; content.len() as usize];
+        let read = content.read_exact_at(&self.contents, 0, &mut bytes);
+        read.map_err(|error| FsError::Io {
+            doing: "reading a frozen file",
+            source: error.into(),
+        })?;
+        Ok(Found::File(bytes))
     }
 
     /// How much the step changed.

@@ -16,6 +16,7 @@
 //! | `frozen`   | an immutable tree -> a base for the next mount, a `TreeRef`       | store              |
 //! | `trace`    | what a step asked for, counted                                    | none               |
 //! | `fs`       | each message's meaning                                            | upper, staging     |
+//! | `stubs`    | mount points that were made for the sandbox -> gone               | upper              |
 //! | `adapter`  | fuser's calls <-> `fs`; fuser's types stop here                   | none               |
 //! | `mount`    | the device, and mounting it from a helper's child                 | mount              |
 //! | `session`  | threads that serve one mount from its first message to its last   | threads            |
@@ -38,10 +39,11 @@ mod pieces;
 mod protocol;
 mod session;
 mod staging;
+mod stubs;
 mod trace;
 mod upper;
 
 pub use error::FsError;
-pub use frozen::{Base, Frozen, Stats};
+pub use frozen::{Base, Found, Frozen, Stats};
 pub use mount::{mount_at, open_device};
 pub use session::{Options, Session};

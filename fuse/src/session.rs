@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use silt_store::Store;
+use silt_store::{GuestPath, Store};
 
 use crate::adapter::{self, Adapter};
 use crate::error::FsError;
@@ -93,6 +93,18 @@ impl Session {
                 })?;
         }
         self.fs.freeze()
+    }
+
+    /// Takes out a mount point that was made for the container (a directory, or else an empty file), if it is still empty; the time
+    /// of its parent stays. To be called before `finish`, when the mount is gone.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove_stub(&self, path: &GuestPath, directory: bool) -> Result<(), FsError> {
+        self.fs.remove_stub(path, directory).map_err(|error| FsError::Io {
+            doing: "removing a mount point",
+            source: error.into(),
+        })
     }
 
     /// The tree as it is now; the mount goes on. What the kernel holds back is not in it: sync the mount first (syncfs), and stop

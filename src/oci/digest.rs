@@ -177,11 +177,11 @@ macro_rules! digest_of {
 }
 
 digest_of! {
-    /// An image: the digest of its config's bytes (image-spec, "ImageID").
+    /// An image: the digest of its config's bytes (image-spec, "`ImageID`").
     ImageId
 }
 digest_of! {
-    /// A layer: the digest of its uncompressed tar (image-spec, "Layer DiffID").
+    /// A layer: the digest of its uncompressed tar (image-spec, "Layer `DiffID`").
     DiffId
 }
 

@@ -7,6 +7,7 @@ mod chmod;
 mod error;
 mod history;
 pub mod instruction;
+pub mod lint;
 mod op;
 mod planner;
 mod stages;

@@ -1,7 +1,7 @@
 //! What a stage has become so far: the tip of its tree, config, variables, history.
 
 use super::stages::Stage;
-use super::variables::Variables;
+use super::variables::{Ordered, Variables};
 use super::{PlannedHistory, VertexId};
 use crate::oci::config::{ImageConfig, RunConfig};
 
@@ -17,7 +17,7 @@ pub(super) struct State {
     /// ENV, the base's included.
     pub(super) env: Variables,
     /// ARGs in scope, in order of declaration; without a value they are only named.
-    pub(super) args: Vec<(String, Option<String>)>,
+    pub(super) args: Ordered<Option<String>>,
     /// Whether this stage has a CMD of its own.
     pub(super) has_cmd: bool,
     label: Label,
@@ -57,7 +57,7 @@ impl State {
             author,
             history: Vec::new(),
             env: Variables::from_strings(&config.env),
-            args: Vec::new(),
+            args: Ordered::default(),
             has_cmd: false,
             label: Label::default(),
             config,
@@ -90,21 +90,8 @@ impl State {
 
     /// The value of a variable: ENV wins over ARG.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        let arg = || {
-            self.args
-                .iter()
-                .find(|(n, _)| n == name)
-                .and_then(|(_, value)| value.as_deref())
-        };
-        self.env.get(name).or_else(arg)
-    }
-
-    /// Declares an ARG. A later declaration takes the place of an earlier one.
-    pub(super) fn declare(&mut self, name: &str, value: Option<String>) {
-        match self.args.iter_mut().find(|(n, _)| n == name) {
-            Some(arg) => arg.1 = value,
-            None => self.args.push((name.to_owned(), value)),
-        }
+        let arg = || self.args.get(name).and_then(Option::as_deref);
+        self.env.get(name).map(String::as_str).or_else(arg)
     }
 
     /// The environment of a RUN: ENV, then ARGs that have a value and aren't ENV too.
@@ -117,15 +104,15 @@ impl State {
 
     /// `|2 A=b C=d ` in RUN's history, empty without ARGs.
     pub(super) fn history_args(&self) -> String {
-        if self.args.is_empty() {
+        let args = self.args.iter();
+        if args.len() == 0 {
             return String::new();
         }
-        let args: Vec<String> = self
-            .args
-            .iter()
+        let count = args.len();
+        let args: Vec<String> = args
             .map(|(name, _)| format!("{name}={}", self.variable(name).unwrap_or_default()))
             .collect();
-        format!("|{} {} ", args.len(), args.join(" "))
+        format!("|{count} {} ", args.join(" "))
     }
 
     /// The shell of shell forms with `command` as its argument.

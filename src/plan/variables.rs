@@ -1,9 +1,43 @@
 //! Named values in order of first appearance.
 
-/// An environment: names are unique, a new value takes the old one's place.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Variables {
-    entries: Vec<(String, String)>,
+use std::collections::HashMap;
+
+/// A map that keeps the order of insertion: a new value takes the old one's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ordered<V> {
+    entries: Vec<(String, V)>,
+    index: HashMap<String, usize>,
+}
+
+/// An environment.
+pub(super) type Variables = Ordered<String>;
+
+impl<V> Default for Ordered<V> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
+}
+
+impl<V> Ordered<V> {
+    pub(super) fn get(&self, name: &str) -> Option<&V> {
+        self.index.get(name).map(|index| &self.entries[*index].1)
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: V) {
+        if let Some(index) = self.index.get(name) {
+            self.entries[*index].1 = value;
+        } else {
+            self.index.insert(name.to_owned(), self.entries.len());
+            self.entries.push((name.to_owned(), value));
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &V)> {
+        self.entries.iter().map(|(name, value)| (name.as_str(), value))
+    }
 }
 
 impl Variables {
@@ -15,26 +49,6 @@ impl Variables {
             variables.set(name, value.to_owned());
         }
         variables
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.entries
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    pub(super) fn set(&mut self, name: &str, value: String) {
-        match self.entries.iter_mut().find(|(n, _)| n == name) {
-            Some(entry) => entry.1 = value,
-            None => self.entries.push((name.to_owned(), value)),
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// `NAME=value` strings.

@@ -37,16 +37,17 @@ pub fn helper_main(control: OwnedFd) -> ExitCode {
     sys::default_signals();
     // Of this socket only the duplicate is kept: the engine sees the end of the helper when the last copy closes.
     let inside = arguments.next().as_deref() == Some(INSIDE);
+    let closed = sys::close_others(control.as_fd());
     if inside {
         let name = arguments.next().unwrap_or_default();
-        return match replace_stdin() {
+        return match closed.and_then(|()| replace_stdin()) {
             Ok(()) => serve::run(&control, &name),
             Err(error) => fail(&control, Failure::new(Step::Request, &error)),
         };
     }
     let name = format!("silt-{}", std::process::id());
     let cgroups = Cgroups::create(&name);
-    let code = match launch(&name) {
+    let code = match closed.during(|| Step::Request).and_then(|()| launch(&name)) {
         Ok(helper) => {
             drop(control);
             wait_for(helper)

@@ -76,6 +76,19 @@ pub(super) fn default_signals() {
     }
 }
 
+/// Closes every descriptor but the standard ones and `keep`: what this process inherited by its parents' carelessness would
+/// otherwise be in every container.
+pub(super) fn close_others(keep: BorrowedFd<'_>) -> io::Result<()> {
+    let keep = keep.as_raw_fd().cast_unsigned();
+    for (first, last) in [(3, keep.saturating_sub(1)), ((keep + 1).max(3), u32::MAX)] {
+        if first <= last {
+            // SAFETY: called before this process has opened anything but `keep`, so no owned descriptor is closed.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+    }
+    Ok(())
+}
+
 /// Sends any signal, real-time ones too, to the process that `pidfd` names.
 pub(super) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let no_information: *const libc::siginfo_t = std::ptr::null();

@@ -7,13 +7,15 @@
 mod rewrite;
 mod split;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
 
 pub(crate) use rewrite::rewrite_into;
 pub use rewrite::{Changes, rewrite};
 pub(crate) use split::build;
 
-use crate::tree::encode::{Table, View};
+use crate::tree::encode::{self, Table, View};
 use crate::{Entry, Name, Store, StoreError, StoreResult, TreeId, TreeRef};
 
 /// A directory opened for reading. Cheap to clone; leaves of a split directory are read when they are needed.
@@ -194,9 +196,18 @@ pub fn write(store: &dyn Store, entries: impl IntoIterator<Item = (Name, Entry)>
     Ok(top)
 }
 
-/// The id of the empty directory; `write` of no entries puts it.
+/// The empty directory, which every store has.
 pub fn empty() -> TreeRef {
-    build(&[], &mut Vec::new())
+    empty_node().0
+}
+
+/// The empty directory with its encoding, for stores to begin with.
+pub(crate) fn empty_node() -> (TreeRef, Bytes) {
+    static EMPTY: LazyLock<(TreeRef, Bytes)> = LazyLock::new(|| {
+        let encoded = encode::leaf(&[]);
+        (encoded.id, encoded.bytes)
+    });
+    EMPTY.clone()
 }
 
 /// All entries of one node known to be a leaf.

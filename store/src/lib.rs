@@ -10,6 +10,7 @@
 //! | `chunker`| content -> chunk boundaries, holes                          | none    |
 //! | `blob`   | a byte stream <-> `Content` (inline, chunk, list of chunks) | store   |
 //! | `directory` | a `TreeId` -> entries; entries -> a `TreeId`; rewriting  | store   |
+//! | `root`   | a `Root` <-> its `TreeId`; the empty tree                    | store   |
 //! | `walk`   | a root -> every path in order                               | store   |
 //! | `diff`   | two roots -> what changed                                   | store   |
 //! | `edit`   | a root + grafts, removals -> a root                         | store   |

@@ -55,6 +55,9 @@ impl User {
         shift(&root, &|uid| map(uid, own.uid.as_raw()), &|gid| {
             map(gid, own.gid.as_raw())
         });
+        let staging = self.home.path().join("staging");
+        fs::create_dir(&staging).unwrap();
+        std::os::unix::fs::chown(&staging, Some(own.uid.as_raw()), None).unwrap();
         self
     }
 
@@ -95,9 +98,9 @@ fn shift(path: &Path, uid: &dyn Fn(u32) -> u32, gid: &dyn Fn(u32) -> u32) {
         fs::set_permissions(path, metadata.permissions()).unwrap();
     }
     if metadata.is_dir() {
-        fs::read_dir(path)
-            .unwrap()
-            .for_each(|entry| shift(&entry.unwrap().path(), uid, gid));
+        for entry in fs::read_dir(path).unwrap() {
+            shift(&entry.unwrap().path(), uid, gid);
+        }
     }
 }
 
@@ -112,7 +115,15 @@ fn assert_passed(output: &Output, count: usize) {
 #[test]
 fn needs_root_and_subids_an_ordinary_user_gets_containers_too() {
     let user = User::new("user").with_root();
-    assert_passed(&user.tests("inner_works"), 4);
+    // Servers often keep the device from users. This test opens it, and puts it back.
+    let mode = fs::metadata("/dev/fuse").unwrap().permissions();
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o600)).unwrap();
+    let closed = user.tests("inner_cannot_open_fuse");
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).unwrap();
+    let opened = user.tests("inner_works");
+    fs::set_permissions("/dev/fuse", mode).unwrap();
+    assert_passed(&closed, 1);
+    assert_passed(&opened, 5);
     assert!(!running_as(&user.name));
 }
 
@@ -230,6 +241,32 @@ fn inner_works_with_signals_terminals_and_further_processes() {
     );
     running.kill().unwrap();
     assert_eq!(running.wait().unwrap(), Exit::Signal(libc::SIGKILL));
+}
+
+#[test]
+#[ignore = "run as an ordinary user by a test above"]
+fn inner_works_on_a_mount() {
+    mounted::step_on_a_mount(&own_helper(), &home().join("root"), &home().join("staging"));
+}
+
+#[test]
+#[ignore = "run as an ordinary user by a test above"]
+fn inner_cannot_open_fuse_the_error_names_the_remedy() {
+    let never = |_device| panic!("there is no device to serve");
+    let error = own_helper()
+        .spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0)
+        .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            SandboxError::Setup {
+                step: Step::OpenFuse,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("chmod 666 /dev/fuse"));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_group_is_written_whole_when_a_member_changes() {
     assert_eq!(apply(&store, lower, &bytes).unwrap(), touched);
     // A new member of the group.
     let joined = changed(&store, lower, |edit| {
-        edit.link(&path("/z"), &[path("/d/w")]).unwrap()
+        edit.link(&path("/z"), &[path("/d/w")]).unwrap();
     });
     let bytes = packed(&store, lower, joined);
     assert_eq!(
@@ -128,7 +128,7 @@ fn what_a_layer_cannot_say_is_an_error_and_sockets_are_left_out() {
     let store = store();
     let lower = scratch(&store);
     let upper = changed(&store, lower, |edit| {
-        edit.insert(&path("/.wh.x"), file(&store, "")).unwrap()
+        edit.insert(&path("/.wh.x"), file(&store, "")).unwrap();
     });
     let error = pack(&store, lower, upper, &mut Vec::new()).unwrap_err();
     assert!(

@@ -69,7 +69,7 @@ pub(in crate::plan) fn declare_global(
     globals: &mut Variables,
 ) -> Result<(), PlanError> {
     for argument in arguments(instruction, escape)? {
-        let lookup = |name: &str| globals.get(name).map(str::to_owned);
+        let lookup = |name: &str| globals.get(name).cloned();
         let expander = Expander {
             escape,
             quotes: true,
@@ -109,7 +109,7 @@ fn apply(step: &mut Step<'_, '_>, instruction: &Instruction) -> Result<(), PlanE
             history.push('=');
             history.push_str(value);
         }
-        step.state.declare(&name, value);
+        step.state.args.set(&name, value);
     }
     step.state.push_history(history);
     Ok(())

@@ -6,7 +6,7 @@
 mod add;
 pub(super) mod arg;
 mod cmd;
-mod copy;
+pub(super) mod copy;
 mod entrypoint;
 mod env;
 mod expose;
@@ -145,15 +145,14 @@ pub(super) fn check(instruction: &Instruction, escape: char) -> Result<&'static 
 
 /// Checks an instruction that ONBUILD triggers.
 pub(super) fn check_trigger(instruction: &Instruction, escape: char) -> Result<(), PlanError> {
-    let definition = check(instruction, escape)?;
-    if definition.trigger {
-        Ok(())
-    } else {
-        Err(PlanErrorKind::Trigger {
+    // First of all: ONBUILD in ONBUILD in ONBUILD is refused, not descended into.
+    if let Some(definition) = definition(&instruction.keyword).filter(|definition| !definition.trigger) {
+        return Err(PlanErrorKind::Trigger {
             keyword: definition.name,
         }
-        .at(instruction.keyword_span()))
+        .at(instruction.keyword_span()));
     }
+    check(instruction, escape).map(drop)
 }
 
 /// Applies an instruction that was checked.
@@ -272,6 +271,11 @@ fn list(
     expected: &'static str,
 ) -> Result<Vec<Word>, PlanError> {
     match form(instruction, name, expected)? {
+        Form::Exec(words) if words.is_empty() => Err(PlanErrorKind::Arguments {
+            instruction: name,
+            expected,
+        }
+        .at(instruction.arguments_span())),
         Form::Exec(words) => {
             let whole = 0..instruction.arguments().len();
             Ok(words

@@ -1,0 +1,194 @@
+//! What breaks under a build: a full disk, an engine killed in a RUN and in a commit. Afterwards the store opens, earlier images
+//! are intact, and no mount is left.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::scene::{Scene, debian, finish, run, silt, tool, wait_until};
+
+fn start_build(scene: &Scene, name: &str, dockerfile: &str) -> Child {
+    let context = scene.context(name, dockerfile);
+    let mut command = scene.command([
+        "build".as_ref(),
+        "-t".as_ref(),
+        name.as_ref(),
+        context.as_os_str(),
+    ]);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn kill_engine(scene: &Scene) {
+    let engine = scene.engine().expect("an engine runs");
+    kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
+}
+
+/// After the engine died: no process, no mount, and the next command just works on what was there.
+fn recovered(scene: &Scene) {
+    let gone = wait_until(Duration::from_secs(10), || {
+        scene.processes().is_empty() && scene.mounts().is_empty()
+    });
+    assert!(gone, "left: {:#?} {:#?}", scene.processes(), scene.mounts());
+    assert_eq!(scene.shell("debian", "dpkg --audit && echo intact"), "intact\n");
+    assert_eq!(
+        scene.shell("earlier", "cat /made | md5sum"),
+        scene.shell("earlier", "cat /sum")
+    );
+}
+
+fn with_an_earlier_image() -> Scene {
+    let scene = Scene::debian();
+    let context = scene.context(
+        "earlier",
+        "FROM debian\nRUN head -c 3000000 /dev/urandom > /made && cat /made | md5sum > /sum\n",
+    );
+    scene.build("earlier", &context);
+    scene
+}
+
+#[test]
+fn the_engine_is_killed_in_a_run() {
+    let scene = with_an_earlier_image();
+    let building = start_build(
+        &scene,
+        "killed",
+        "FROM debian\nRUN head -c 50000000 /dev/urandom > /big\nRUN echo started; sleep 1001\n",
+    );
+    let sleeping = wait_until(Duration::from_mins(1), || {
+        scene.processes().iter().any(|line| line.contains("sandbox")) && asleep() > 0
+    });
+    assert!(sleeping, "the step runs");
+    kill_engine(&scene);
+    finish(building, "silt build").fails(125, &["engine"]);
+    assert!(
+        wait_until(Duration::from_secs(10), || asleep() == 0),
+        "the step died with the engine"
+    );
+    recovered(&scene);
+    scene.silt(["inspect", "killed"]).fails(1, &["killed"]);
+}
+
+/// Containers' `sleep 1001` processes on this machine.
+fn asleep() -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.starts_with(b"sleep\x001001")).count()
+}
+
+/// Many kills spread over a build whose steps are short and whose commits are large.
+#[test]
+fn the_engine_is_killed_in_commits() {
+    let scene = with_an_earlier_image();
+    let step = |n| format!("RUN head -c 20000000 /dev/urandom > /file{n} && cp -r /usr/share/perl /perl{n}");
+    let steps = (0..12).map(step).collect::<Vec<_>>().join(
+        "
+",
+    );
+    for round in 0..6_u64 {
+        let building = start_build(
+            &scene,
+            "killed",
+            &format!("FROM debian\nENV ROUND={round}\n{steps}"),
+        );
+        assert!(wait_until(Duration::from_secs(10), || scene.engine().is_some()));
+        std::thread::sleep(Duration::from_millis(150 + round * 170));
+        kill_engine(&scene);
+        let ended = finish(building, "silt build");
+        assert!(ended.status == 125, "killed while it built: {ended}");
+        recovered(&scene);
+    }
+    // What the killed builds left in the cache is whole, too.
+    let context = scene.context(
+        "killed",
+        &format!("FROM debian\nENV ROUND=0\n{steps}\nRUN cat /file* /perl*/*/*.p* | wc -c\n"),
+    );
+    scene.build("after", &context);
+    scene.shell("after", "cat /file* | wc -c");
+}
+
+/// A tmpfs of its own, unmounted when dropped.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(path: &'a Path, megabytes: u32) -> Self {
+        fs::create_dir_all(path).unwrap();
+        tool(
+            "mount",
+            [
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={megabytes}m"),
+                "tmpfs",
+                path.to_str().unwrap(),
+            ],
+        );
+        Self(path)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let unmounted = run(std::process::Command::new("umount").arg(self.0));
+        assert!(std::thread::panicking() || unmounted.status == 0, "{unmounted}");
+    }
+}
+
+#[test]
+fn the_disk_is_full() {
+    let scene = Scene::empty();
+    let folder = scene.path("disk");
+    let disk = SmallDisk::mount(&folder, 420);
+    let store = folder.join("store");
+    debian::copy_store(&store);
+    let silt = |arguments: &[&str]| {
+        run(std::process::Command::new(silt())
+            .env("SILT_STORE", &store)
+            .args(arguments))
+    };
+
+    let small = scene.context("small", "FROM debian\nRUN echo made > /made\n");
+    silt(&["build", "-t", "earlier", small.to_str().unwrap()]).ok();
+    let big = scene.context("big", "FROM debian\nRUN head -c 600000000 /dev/urandom > /big\n");
+    let failed = silt(&["build", "-t", "big", big.to_str().unwrap()]);
+    assert!(failed.status == 1 || failed.status == 125, "{failed}");
+    assert!(failed.stderr.to_lowercase().contains("no space"), "{failed}");
+
+    // Enough was given back to go on, also for an engine that opens the store anew.
+    assert_eq!(
+        silt(&["run", "--rm", "earlier", "cat", "/made"]).ok().stdout,
+        "made\n"
+    );
+    silt(&["engine", "stop"]).ok();
+    assert_eq!(
+        silt(&["run", "--rm", "earlier", "cat", "/made"]).ok().stdout,
+        "made\n"
+    );
+    silt(&["inspect", "big"]).fails(1, &["big"]);
+    silt(&["build", "-t", "next", small.to_str().unwrap()]).ok();
+
+    // A context that does not fit.
+    scene.write("small/data", vec![0x5a; 1000]);
+    let noise = run(std::process::Command::new("sh")
+        .args(["-c", "head -c 500000000 /dev/urandom > data"])
+        .current_dir(&small));
+    noise.ok();
+    fs::write(small.join("Dockerfile"), "FROM debian\nCOPY data /\n").unwrap();
+    let failed = silt(&["build", "-t", "big", small.to_str().unwrap()]);
+    assert!(failed.status == 1 || failed.status == 125, "{failed}");
+    assert!(failed.stderr.to_lowercase().contains("no space"), "{failed}");
+    assert_eq!(
+        silt(&["run", "--rm", "earlier", "cat", "/made"]).ok().stdout,
+        "made\n"
+    );
+    silt(&["engine", "stop"]).ok();
+    drop(disk);
+}
