@@ -35,7 +35,9 @@ impl Scene {
 
     /// Over a store on disk.
     pub fn on_disk() -> Self {
-        Self::over(|dir| Arc::new(RocksStore::open(&dir.join("store"), silt_store::Options::default()).unwrap()))
+        Self::over(|dir| {
+            Arc::new(RocksStore::open(&dir.join("store"), silt_store::Options::default()).unwrap())
+        })
     }
 
     fn over(store: impl FnOnce(&Path) -> Arc<dyn Store>) -> Self {
