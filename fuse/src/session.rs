@@ -118,6 +118,9 @@ impl Session {
     /// `StillMounted`, `Panicked`, `Io`, `Store`.
     pub fn finish(mut self) -> Result<Frozen, FsError> {
         self.stop.store(true, Ordering::Release);
+        if !self.ended.wait() {
+            return Err(FsError::StillMounted(PATIENCE));
+        }
         if let Some(server) = self.server.take() {
             server
                 .join()
