@@ -21,7 +21,7 @@ use crate::frozen::{Base, Frozen};
 use crate::fs::Fs;
 
 /// How long `finish` waits for a mount to go that its caller says is gone. Writing back large maps takes seconds.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How a mount is served.
 #[derive(Debug, Clone)]

@@ -150,9 +150,20 @@ impl Mounted {
     }
 
     pub fn finish(mut self) -> Arc<Frozen> {
-        umount2(&self.target, MntFlags::empty()).unwrap();
+        unmount(&self.target);
         Arc::new(self.session.take().unwrap().finish().unwrap())
     }
+}
+
+/// Between another test's fork and exec, its child has our descriptors too, and the mount is busy.
+pub fn unmount(target: &Path) {
+    for _ in 0..500 {
+        match umount2(target, MntFlags::empty()) {
+            Err(nix::errno::Errno::EBUSY) => std::thread::sleep(Duration::from_millis(10)),
+            result => return result.unwrap(),
+        }
+    }
+    panic!("{} stays busy", target.display());
 }
 
 impl Drop for Mounted {

@@ -264,7 +264,9 @@ fn root_and_fuse_killed_processes_leave_a_tree_that_freezes() {
             let group = nix::unistd::Pid::from_raw(child.id() as i32);
             nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
         }
-        children.iter_mut().for_each(|child| drop(child.wait().unwrap()));
+        for child in &mut children {
+            child.wait().unwrap();
+        }
         let frozen = mounted.finish_lazily();
         let tree = sealed_tree(&scene.store, frozen.seal().unwrap());
         assert!(
@@ -281,5 +283,5 @@ fn root_and_fuse_a_dropped_session_refuses_changes_and_its_mount_can_go() {
     fs::write(mounted.target.join("file"), "x").unwrap();
     mounted.drop_session();
     assert!(fs::write(mounted.target.join("other"), "x").is_err());
-    nix::mount::umount2(&mounted.target, nix::mount::MntFlags::empty()).unwrap();
+    crate::scene::unmount(&mounted.target);
 }
