@@ -1,9 +1,15 @@
 //! The same random operations on our mount and on a tmpfs: every result and, after each, every path must agree; then the frozen
 //! and sealed tree must be what the tmpfs holds, and serve as the next mount's base.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use silt_fuse::Base;
 
 use crate::program::{Op, Random, Runner};
@@ -64,6 +70,46 @@ fn compare(scene: &Scene, seed: u64, rounds: u64, count: usize) {
         &format!("seed {seed}, at the end"),
     );
     drop(Arc::clone(&scene.store));
+}
+
+/// Gives every path one old time.
+fn age(top: &Path) {
+    let old = TimeSpec::new(1_000_000_000, 1);
+    for path in tree(top).keys() {
+        let path = top.join(path.trim_start_matches('/'));
+        utimensat(AT_FDCWD, &path, &old, &old, UtimensatFlags::NoFollowSymlink).unwrap();
+    }
+}
+
+/// The paths whose content has a new time.
+fn renewed(top: &Path) -> BTreeSet<String> {
+    let old = |path: &str| {
+        let meta = std::fs::symlink_metadata(top.join(path.trim_start_matches('/'))).unwrap();
+        (meta.mtime(), meta.mtime_nsec()) == (1_000_000_000, 1)
+    };
+    tree(top).into_keys().filter(|path| !old(path)).collect()
+}
+
+#[test]
+fn root_and_fuse_times_move_where_they_move_on_tmpfs() {
+    let scene = Scene::new();
+    let tmpfs = scene.tmpfs();
+    let mounted = scene.mount(scene.scratch());
+    let (mut ours, mut theirs) = (Runner::new(&mounted.target), Runner::new(&tmpfs));
+    let mut random = Random(5);
+    for step in 0..500 {
+        age(&ours.top);
+        age(&theirs.top);
+        let op = Op::random(&mut random);
+        let (our, their) = (ours.run(&op), theirs.run(&op));
+        assert!(our == their || excused(&op, &our));
+        assert_eq!(
+            renewed(&ours.top),
+            renewed(&theirs.top),
+            "step {step}: {}",
+            brief(&op)
+        );
+    }
 }
 
 fn brief(op: &Op) -> String {
