@@ -14,6 +14,8 @@ mod scene;
 
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
+// The tables of README.md, generated from those of the code.
+mod readme;
 // The same Dockerfile through Docker and through Silt.
 mod parity;
 // The whole way: build, cache, run, containers, several builds at once, Ctrl-C.
