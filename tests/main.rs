@@ -32,6 +32,8 @@ mod faults;
 mod sandbox;
 // Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
 mod export;
+// Pulling, from Debian's docker-registry and from servers that misbehave.
+mod registry;
 
 // A store of its own for a test.
 mod scratch;
