@@ -30,6 +30,10 @@ mod bad_input;
 mod faults;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+// Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
+mod export;
+// Pulling, from Debian's docker-registry and from servers that misbehave.
+mod registry;
 
 // A store of its own for a test.
 mod scratch;
