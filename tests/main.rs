@@ -28,6 +28,8 @@ mod clients;
 mod bad_input;
 // A full disk, an engine killed in a RUN and in commits.
 mod faults;
+// Plans performed in one process: steps, copies, the cache, failures, strategies.
+mod solve;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
 // Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
