@@ -29,7 +29,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const HOSTNAME: &str = "silt";
 /// The end of a step's output that an error shows.
 const TAIL: usize = 16 * 1024;
-/// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal.
+/// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal. Their roots are what
+/// the step left and what it found.
 pub const FAILED: &str = "failed/";
 
 /// What is kept of a failed step besides its filesystem: enough to open a shell in it.
@@ -77,15 +78,26 @@ pub(super) fn accounts(store: &Arc<dyn Store>, snapshot: &Snapshot) -> Result<Ac
     Ok(Accounts::parse(&passwd, &group))
 }
 
+/// Who `user`, as USER has it, is in a snapshot.
+///
+/// # Errors
+/// `Account` when there is no such user; the store's.
+pub fn account(store: &Arc<dyn Store>, snapshot: &Snapshot, user: &str) -> Result<Account, ExecError> {
+    Ok(accounts(store, snapshot)?.account(user)?)
+}
+
 /// The base with the directory that the command starts in: an image may name one that it lacks.
-fn with_directory(
+///
+/// # Errors
+/// `Copy` when `cwd` is no path or leads through a file; the store's.
+pub fn with_directory(
     store: &Arc<dyn Store>,
     base: &Snapshot,
-    op: &RunOp,
+    cwd: &str,
     account: &Account,
 ) -> Result<Snapshot, ExecError> {
     let path = GuestPath::root()
-        .join(op.cwd.as_bytes())
+        .join(cwd.as_bytes())
         .map_err(super::CopyError::Name)?;
     if path.names().is_empty() {
         return Ok(base.clone());
@@ -101,7 +113,7 @@ fn with_directory(
         return Ok(base.clone());
     }
     let owner = (account.identity.uid, account.identity.gid);
-    Ok(Snapshot::Stored(make_directory(store, tree, &op.cwd, owner)?))
+    Ok(Snapshot::Stored(make_directory(store, tree, cwd, owner)?))
 }
 
 fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
@@ -123,7 +135,8 @@ fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
     env
 }
 
-fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
+/// A container's /etc/hosts.
+pub fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     hosts.push_str(&format!("127.0.1.1\t{hostname}\n"));
     for (name, address) in extra {
@@ -200,7 +213,7 @@ fn prepare(
     mounts: &Mounts,
 ) -> Result<(Spec, Snapshot), ExecError> {
     let account = accounts(&around.store, base)?.account(&op.user)?;
-    let base = with_directory(&around.store, base, op, &account)?;
+    let base = with_directory(&around.store, base, &op.cwd, &account)?;
     let hostname = around.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned());
     let spec = Spec {
         argv: op.argv.clone(),
@@ -318,8 +331,9 @@ fn keep(
     };
     let kept = workspace.commit(stubs).and_then(|snapshot| {
         let tree = snapshot.sealed()?;
+        let base = task.inputs.first().map_or(Ok(tree), Snapshot::sealed)?;
         let record = Record {
-            roots: vec![tree],
+            roots: vec![tree, base],
             contents: Vec::new(),
             value: serde_json::to_vec(&step).unwrap_or_default(),
         };
