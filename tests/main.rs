@@ -4,11 +4,18 @@
     reason = "a test that cannot set up its scene has failed"
 )]
 
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
+// Containers, as root and as a plain user.
 // Not tests: a store, a Debian base, rivals and archives to compare with.
 mod scene;
 
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
+// The tables of README.md, generated from those of the code.
+mod readme;
 // The same Dockerfile through Docker and through Silt.
 mod parity;
 // The whole way: build, cache, run, containers, several builds at once, Ctrl-C.
@@ -23,3 +30,6 @@ mod bad_input;
 mod faults;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+
+// A store of its own for a test.
+mod scratch;

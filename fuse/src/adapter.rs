@@ -62,7 +62,9 @@ pub(crate) fn serve(adapter: Adapter, device: OwnedFd, threads: usize) -> io::Re
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(threads.max(1));
-    config.clone_fd = threads > 1;
+    // One descriptor for all threads: clones share its queue, measure the same, and are refused where the device was opened in
+    // another user namespace.
+    config.clone_fd = false;
     match fuser::Session::from_fd(adapter, device, SessionACL::All, config) {
         Ok(session) => session.run(),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),

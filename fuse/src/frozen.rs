@@ -149,13 +149,17 @@ impl Frozen {
     pub fn read(&self, path: &GuestPath) -> Result<Found, FsError> {
         let mut node = LowerNode::Directory(self.root.clone());
         for name in path.names() {
-            let LowerNode::Directory(directory) = &node else { return Ok(Found::Other) };
+            let LowerNode::Directory(directory) = &node else {
+                return Ok(Found::Other);
+            };
             match directory.get(self.contents.store(), name)? {
                 Some(entry) => node = entry.node,
                 None => return Ok(Found::Nothing),
             }
         }
-        let LowerNode::File(content) = node else { return Ok(Found::Other) };
+        let LowerNode::File(content) = node else {
+            return Ok(Found::Other);
+        };
         let mut bytes = vec![0; content.len() as usize];
         let read = content.read_exact_at(&self.contents, 0, &mut bytes);
         read.map_err(|error| FsError::Io {

@@ -14,9 +14,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::cgroup::Cgroup;
+use super::command::Command;
+use super::devices::open_slave;
 use super::error::{During, Failure, Step};
-use super::process::{Command, confine, default_limits};
-use super::root::{self, Root, Sources};
+use super::mount;
+use super::process::{confine, default_limits};
+use super::root::{Root, Sources};
 use super::sys::{self, Instruction, SingleThreaded};
 use super::wire::{self, Event};
 use super::{Spec, Stdio, Stub};
@@ -64,10 +67,10 @@ impl Child<'_> {
     fn contained(&self, root: &wire::Root) -> Result<Infallible, Failure> {
         let pid = self.begin()?;
         unshare(CloneFlags::CLONE_NEWCGROUP).during(|| Step::Namespaces)?;
-        root::make_private().during(|| Step::Namespaces)?;
-        let mount = self.root_mount(root)?;
+        mount::make_private().during(|| Step::Namespaces)?;
+        let detached = self.root_mount(root)?;
         let sources = Sources::open(self.spec)?;
-        let root = Root::attach(mount, self.spec)?;
+        let root = Root::attach(detached, self.spec)?;
         let stubs = root.fill(self.spec, sources)?;
         let terminal = if self.spec.tty {
             Some(root.terminal().during(|| Step::Terminal)?)
@@ -119,13 +122,13 @@ impl Child<'_> {
     fn root_mount(&self, root: &wire::Root) -> Result<OwnedFd, Failure> {
         let at_root = || Step::Mount { target: "/".into() };
         match root {
-            wire::Root::Directory(path) => root::directory(path, self.spec.privileged).during(at_root),
+            wire::Root::Directory(path) => mount::directory(path, self.spec.privileged).during(at_root),
             wire::Root::Fuse => {
                 let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
                     .during(|| Step::OpenFuse)?;
-                let mount = root::fuse(device.as_fd(), self.spec.privileged).during(at_root)?;
+                let root = mount::fuse(device.as_fd(), self.spec.privileged).during(at_root)?;
                 self.tell(&Event::Device, &[device.as_fd()])?;
-                Ok(mount)
+                Ok(root)
             }
         }
     }
@@ -179,6 +182,6 @@ fn open_terminal() -> std::io::Result<(OwnedFd, OwnedFd)> {
         OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let slave = root::open_slave(&master)?;
+    let slave = open_slave(&master)?;
     Ok((master, slave))
 }

@@ -20,8 +20,12 @@
 //! | `cgroup`   | limits -> cgroups (v1, v2, hybrid, none)                                    |
 //! | `container`| one child: the order of all steps from the fork to the exec                 |
 //! | `root`     | a root filesystem and its mounts -> the child's `/`                         |
+//! | `devices`  | host devices, terminals -> /dev                                             |
+//! | `mount`    | types, paths -> detached mounts; their places                               |
 //! | `target`   | a path in a hostile root -> a descriptor, stubs where nothing was           |
-//! | `process`  | limits, capabilities, identity, then the command itself                     |
+//! | `process`  | limits, capabilities, filter, identity                                      |
+//! | `command`  | arguments -> the command, or why it cannot be executed                      |
+//! | `capability` | names <-> bits; Docker's default set                                      |
 //! | `seccomp`  | Docker's profile -> BPF                                                     |
 //!
 //! **Stubs.** What is mounted over must exist. Where the image has no `/proc`, `/etc/hosts` and so on, the sandbox creates an
@@ -31,11 +35,15 @@
 //! **Devices.** Every mount but /dev/pts and the few bound host devices is `nodev`: device nodes can be made and stored in an
 //! image, never opened. That needs no device cgroup and holds for ordinary users alike.
 
+mod capability;
 mod cgroup;
 mod client;
+mod command;
 mod container;
+mod devices;
 mod error;
 mod launch;
+mod mount;
 mod process;
 mod root;
 mod seccomp;

@@ -15,10 +15,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
+use super::capability::DEFAULT_CAPABILITIES;
 use super::cgroup::{Cgroup, Cgroups};
 use super::container::Child;
 use super::error::{During, Failure, Step};
-use super::process::DEFAULT_CAPABILITIES;
 use super::sys::{self, Instruction, SingleThreaded};
 use super::wire::{self, Event, Hello, Order, Request};
 use super::{Exit, Spec, Stdio, seccomp};

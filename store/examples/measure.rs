@@ -55,7 +55,7 @@ fn main() -> Outcome<()> {
     println!("commit: {:?}", begin.elapsed());
     println!(
         "memory: {} MB in the database, {} MB resident",
-        rocks.memory() >> 20,
+        rocks.memory()? >> 20,
         resident()
     );
 
@@ -68,7 +68,7 @@ fn main() -> Outcome<()> {
     println!("gc: {:?} {:?}", rocks.gc()?, begin.elapsed());
     println!(
         "memory: {} MB in the database, {} MB resident",
-        rocks.memory() >> 20,
+        rocks.memory()? >> 20,
         resident()
     );
     Ok(())

@@ -5,7 +5,11 @@
 
 mod list;
 mod read;
+mod rewrite;
 mod write;
 
 pub use read::{Reader, Segment, chunks, present, read_all, read_at, segments};
+pub use rewrite::rewrite;
 pub use write::{ChunkWriter, from_bytes, write};
+
+pub use crate::chunker::SparseRead;

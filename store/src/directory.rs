@@ -7,13 +7,15 @@
 mod rewrite;
 mod split;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
 
 pub(crate) use rewrite::rewrite_into;
 pub use rewrite::{Changes, rewrite};
 pub(crate) use split::build;
 
-use crate::tree::encode::{Table, View};
+use crate::tree::encode::{self, Table, View};
 use crate::{Entry, Name, Store, StoreError, StoreResult, TreeId, TreeRef};
 
 /// A directory opened for reading. Cheap to clone; leaves of a split directory are read when they are needed.
@@ -36,7 +38,7 @@ impl Directory {
             View::Index(index) => {
                 let mut len = 0;
                 for at in 0..index.len() {
-                    len += index.item(at)?.entries;
+                    len += index.child(at)?.1;
                 }
                 len
             }
@@ -79,7 +81,7 @@ impl Directory {
                         Err(0) => return Ok(None),
                         Err(after) => after - 1,
                     };
-                    view = View::open(self.store.node(index.item(at)?.node.tree)?)?;
+                    view = View::open(self.store.node(index.child(at)?.0)?)?;
                 }
             }
         }
@@ -115,7 +117,7 @@ impl Directory {
                         Ok(at) => at,
                         Err(at) => at.saturating_sub(1),
                     };
-                    view = View::open(self.store.node(index.item(at)?.node.tree)?)?;
+                    view = View::open(self.store.node(index.child(at)?.0)?)?;
                     stack.push((View::Index(index), at + 1));
                 }
             }
@@ -154,7 +156,7 @@ impl Entries {
             match view {
                 View::Leaf(leaf) if at < leaf.len() => return leaf.entry(at).map(Some),
                 View::Index(index) if at < index.len() => {
-                    let child = index.item(at)?.node.tree;
+                    let (child, _) = index.child(at)?;
                     self.stack.push((View::open(self.store.node(child)?)?, 0));
                 }
                 _ => drop(self.stack.pop()),
@@ -194,9 +196,18 @@ pub fn write(store: &dyn Store, entries: impl IntoIterator<Item = (Name, Entry)>
     Ok(top)
 }
 
-/// The id of the empty directory; `write` of no entries puts it.
+/// The empty directory, which every store has.
 pub fn empty() -> TreeRef {
-    build(&[], &mut Vec::new())
+    empty_node().0
+}
+
+/// The empty directory with its encoding, for stores to begin with.
+pub(crate) fn empty_node() -> (TreeRef, Bytes) {
+    static EMPTY: LazyLock<(TreeRef, Bytes)> = LazyLock::new(|| {
+        let encoded = encode::leaf(&[]);
+        (encoded.id, encoded.bytes)
+    });
+    EMPTY.clone()
 }
 
 /// All entries of one node known to be a leaf.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::{ChunkId, Record, RecordKind, Store, StoreError, StoreResult, TreeId};
+use crate::{ChunkId, Record, RecordKind, Store, StoreError, StoreResult, TreeId, directory};
 
 #[derive(Default)]
 struct Inner {
@@ -17,13 +17,15 @@ struct Inner {
 }
 
 /// Everything in maps behind one lock; lost when dropped.
-#[derive(Default)]
 pub struct MemoryStore(Mutex<Inner>);
 
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self::default()
+        let mut inner = Inner::default();
+        let (empty, bytes) = directory::empty_node();
+        inner.nodes.insert(empty.tree, bytes);
+        Self(Mutex::new(inner))
     }
 
     /// How many chunks and how many tree nodes it has: for tests of sharing.
@@ -34,6 +36,12 @@ impl MemoryStore {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -13,6 +13,7 @@ mod records;
 mod schema;
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -92,26 +93,22 @@ impl RocksStore {
         Lease::new(&self.pins)
     }
 
-    /// How many bytes of memory the database holds: new data, blocks, filters. For diagnosis.
-    pub fn memory(&self) -> u64 {
-        let property = |name| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
-        Family::all()
-            .filter_map(|family| {
-                let handle = self.family(family).ok()?;
-                let memory = |name| {
-                    self.db
-                        .property_int_value_cf(handle, name)
-                        .ok()
-                        .flatten()
-                        .unwrap_or(0)
-                };
-                Some(
-                    memory(c"rocksdb.cur-size-all-mem-tables")
-                        + memory(c"rocksdb.estimate-table-readers-mem"),
-                )
-            })
-            .sum::<u64>()
-            + property(c"rocksdb.block-cache-usage")
+    /// How many bytes of memory the database holds: new data, blocks, filters.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub fn memory(&self) -> StoreResult<u64> {
+        let mut bytes = self.property(Family::Chunks, c"rocksdb.block-cache-usage")?;
+        for family in Family::all() {
+            bytes += self.property(family, c"rocksdb.cur-size-all-mem-tables")?;
+            bytes += self.property(family, c"rocksdb.estimate-table-readers-mem")?;
+        }
+        Ok(bytes)
+    }
+
+    fn property(&self, family: Family, name: &'static CStr) -> StoreResult<u64> {
+        let value = self.db.property_int_value_cf(self.family(family)?, name);
+        Ok(value.map_err(database("asking for its size"))?.unwrap_or(0))
     }
 
     fn family(&self, family: Family) -> StoreResult<&ColumnFamily> {
@@ -125,10 +122,8 @@ impl RocksStore {
             source: error.into(),
         })?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-        let unwritten = self
-            .committer
-            .unflushed()
-            .min(4 * self.options.write_buffer as u64);
+        let unwritten = self.property(Family::Chunks, c"rocksdb.cur-size-all-mem-tables")?
+            + self.property(Family::Trees, c"rocksdb.cur-size-all-mem-tables")?;
         if free < self.options.reserve + unwritten + wanted {
             return Err(StoreError::NoSpace(
                 format!("{free} bytes are free on the disk of {}", self.path.display()).into(),

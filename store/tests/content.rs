@@ -116,8 +116,45 @@ fn a_changed_byte_in_a_large_file_stores_little_more() {
     assert!(after - before <= 4, "{} new chunks", after - before);
 }
 
+/// What `rewrite` gives, and how many bytes it read.
+fn rewritten(
+    store: &Arc<dyn Store>,
+    base: &Content,
+    bytes: &[u8],
+    dirty: &[std::ops::Range<u64>],
+) -> (Content, usize) {
+    let mut total = 0;
+    let mut read_at = |offset: u64, buf: &mut [u8]| {
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(buf.len()).min(100_000);
+        buf[..len].copy_from_slice(&rest[..len]);
+        total += len;
+        Ok(len)
+    };
+    let content = blob::rewrite(store, base, bytes.len() as u64, dirty, &mut read_at).unwrap();
+    (content, total)
+}
+
+#[test]
+fn a_page_changed_in_a_large_file_reads_little_of_it() {
+    let store = memory();
+    let mut bytes = noise(30_000_000, 3);
+    let base = blob::from_bytes(&store, &bytes).unwrap();
+    let page = 15_000_000..15_004_096;
+    bytes[page.start as usize..page.end as usize].fill(7);
+    let (content, read) = rewritten(&store, &base, &bytes, std::slice::from_ref(&page));
+    assert_eq!(content, blob::from_bytes(&store, &bytes).unwrap());
+    assert!(read < 3_000_000, "{read} bytes were read");
+    bytes.extend_from_slice(b"appended");
+    let (longer, read) = rewritten(&store, &content, &bytes, &[]);
+    assert_eq!(longer, blob::from_bytes(&store, &bytes).unwrap());
+    assert!(read < 1_000_000, "{read} bytes were read");
+    let (same, read) = rewritten(&store, &longer, &bytes, &[]);
+    assert_eq!((same, read), (longer, 0));
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn content_comes_back_whatever_it_is_made_of(
@@ -131,6 +168,43 @@ proptest! {
         }
         let store = memory();
         let content = blob::from_bytes(&store, &bytes).unwrap();
+        check(&store, &content, &bytes);
+    }
+
+    #[test]
+    fn rewriting_gives_what_writing_gives(
+        parts in prop::collection::vec((0usize..300_000, any::<bool>(), 0u64..4), 1..8),
+        changes in prop::collection::vec((0usize..1000, 1usize..40_000, any::<bool>()), 0..4),
+        resize in prop::option::of(0usize..1400),
+    ) {
+        let mut bytes = Vec::new();
+        for (len, zeros, seed) in parts {
+            bytes.extend(if zeros { vec![0; len] } else { noise(len, seed) });
+        }
+        let store = memory();
+        let base = blob::from_bytes(&store, &bytes).unwrap();
+        let mut dirty = Vec::new();
+        for (from, len, zeros) in changes {
+            let from = bytes.len() * from / 1000;
+            let to = (from + len).min(bytes.len());
+            let new = if zeros { vec![0; to - from] } else { noise(to - from, 9) };
+            bytes[from..to].copy_from_slice(&new);
+            dirty.push(from as u64..to as u64);
+        }
+        if let Some(factor) = resize {
+            let len = bytes.len() * factor / 1000;
+            bytes.resize(len, if len.is_multiple_of(2) { 0 } else { 5 });
+        }
+        dirty.sort_by_key(|range| range.start);
+        let mut apart: Vec<std::ops::Range<u64>> = Vec::new();
+        for range in dirty.into_iter().filter(|range| !range.is_empty()) {
+            match apart.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => apart.push(range),
+            }
+        }
+        let (content, _) = rewritten(&store, &base, &bytes, &apart);
+        prop_assert_eq!(&content, &blob::from_bytes(&store, &bytes).unwrap());
         check(&store, &content, &bytes);
     }
 }

@@ -98,9 +98,9 @@ fn shift(path: &Path, uid: &dyn Fn(u32) -> u32, gid: &dyn Fn(u32) -> u32) {
         fs::set_permissions(path, metadata.permissions()).unwrap();
     }
     if metadata.is_dir() {
-        fs::read_dir(path)
-            .unwrap()
-            .for_each(|entry| shift(&entry.unwrap().path(), uid, gid));
+        for entry in fs::read_dir(path).unwrap() {
+            shift(&entry.unwrap().path(), uid, gid);
+        }
     }
 }
 
@@ -253,8 +253,19 @@ fn inner_works_on_a_mount() {
 #[ignore = "run as an ordinary user by a test above"]
 fn inner_cannot_open_fuse_the_error_names_the_remedy() {
     let never = |_device| panic!("there is no device to serve");
-    let error = own_helper().spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0).unwrap_err();
-    assert!(matches!(&error, SandboxError::Setup { step: Step::OpenFuse, .. }), "{error}");
+    let error = own_helper()
+        .spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0)
+        .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            SandboxError::Setup {
+                step: Step::OpenFuse,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("chmod 666 /dev/fuse"));
 }
 

@@ -25,6 +25,11 @@ impl Builder {
         Self { bytes, end: 0 }
     }
 
+    /// How long the content is so far.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Adds the next `len` bytes: a chunk, or a hole when there is none.
     pub(super) fn push(&mut self, len: u64, chunk: Option<ChunkId>) {
         self.end += len;

@@ -47,7 +47,7 @@ impl<K: Copy + Eq + Hash> Cache<K> {
 
     /// Keeps `bytes` unless they are too many.
     pub(super) fn insert(&self, key: K, bytes: &Bytes) {
-        if bytes.len() + OVERHEAD <= self.limit / 4 {
+        if bytes.len() + OVERHEAD <= self.limit / 2 {
             self.add(&mut self.lock(), key, bytes.clone());
         }
     }

@@ -76,8 +76,6 @@ struct State {
     begun: u64,
     durable: u64,
     leading: bool,
-    /// Bytes written since the last flush of ours.
-    unflushed: u64,
 }
 
 /// What one round makes durable.
@@ -120,7 +118,6 @@ impl Committer {
     pub(super) fn written(&self, ops: Vec<Op>) {
         let mut state = self.lock();
         let bytes: usize = ops.iter().map(Op::size).sum();
-        state.unflushed += bytes as u64;
         if state.flush {
             return;
         }
@@ -131,11 +128,6 @@ impl Committer {
         } else {
             state.unlogged.extend(ops);
         }
-    }
-
-    /// At most so many bytes are in memory only.
-    pub(super) fn unflushed(&self) -> u64 {
-        self.lock().unflushed
     }
 
     /// Makes all that was noted before durable, then `record`, and returns when both are. With nothing to do it costs a lock.
@@ -156,19 +148,14 @@ impl Committer {
                 continue;
             }
             let round = state.begin();
-            let (number, unflushed) = (state.begun, state.unflushed);
+            let number = state.begun;
             drop(state);
             let written = round.write(db);
             state = self.lock();
             state.leading = false;
             self.turn.notify_all();
             match written {
-                Ok(()) => {
-                    state.durable = number;
-                    if round.flush {
-                        state.unflushed -= unflushed;
-                    }
-                }
+                Ok(()) => state.durable = number,
                 Err(error) => {
                     state.restore(round, ticket);
                     return Err(error);

@@ -15,7 +15,7 @@ use super::pins::{ShortIds, short};
 use super::schema::Family;
 use super::{RocksStore, schema};
 use crate::tree::encode::{Named, visit_named};
-use crate::{Content, Data, RecordKind, Store, StoreError, StoreResult, TreeId, blob};
+use crate::{Content, Data, RecordKind, Store, StoreError, StoreResult, TreeId, blob, directory};
 
 /// So many keys are deleted under one lock.
 const BATCH: usize = 512;
@@ -68,6 +68,7 @@ impl RocksStore {
 
     fn mark(&self) -> StoreResult<Marks> {
         let mut marks = Marks::default();
+        marks.ahead.push(directory::empty().tree);
         for kind in RecordKind::ALL {
             for (_, record) in self.records(kind, b"")? {
                 marks.ahead.extend(record.roots.iter().map(|root| root.tree));

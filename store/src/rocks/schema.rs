@@ -2,16 +2,17 @@
 //!
 //! In: a directory. Out: an open database of the format this build reads. Effects: disk. Spec: `store/DESIGN.md`, "Database".
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel,
-    WriteOptions,
+    WriteBatch, WriteOptions,
 };
 
 use super::Options;
 use super::failure::{database, opening};
-use crate::{RecordKind, StoreError, StoreResult};
+use crate::{RecordKind, StoreError, StoreResult, directory};
 
 /// The number of the format: of trees, content, keys and values. `store/DESIGN.md`, "Versions", says when it grows.
 const FORMAT: u32 = 1;
@@ -106,10 +107,16 @@ pub(super) fn handle(db: &DB, family: Family) -> StoreResult<&ColumnFamily> {
 
 /// Opens or makes the database in `dir`.
 pub(super) fn open(dir: &Path, options: &Options) -> StoreResult<DB> {
-    std::fs::create_dir_all(dir).map_err(|source| StoreError::Io {
-        doing: "making the store's directory",
-        source,
-    })?;
+    let mut builder = std::fs::DirBuilder::new();
+    // It holds whatever was ever built, whoever may read it inside.
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| StoreError::Io {
+            doing: "making the store's directory",
+            source,
+        })?;
     let settings = settings();
     let cache = Cache::new_lru_cache(options.block_cache);
     let families = Family::all().map(|family| family.descriptor(options, &cache));
@@ -179,15 +186,14 @@ fn check_format(dir: &Path, db: &DB) -> StoreResult<()> {
         Some(FORMAT) => Ok(()),
         Some(found) => Err(wrong_format(dir, found)),
         None => {
+            let mut batch = WriteBatch::default();
+            let (empty, bytes) = directory::empty_node();
+            batch.put_cf(handle(db, Family::Trees)?, empty.tree.as_bytes(), bytes);
+            batch.put_cf(handle(db, Family::Meta)?, FORMAT_KEY, FORMAT.to_le_bytes());
             let mut durable = WriteOptions::default();
             durable.set_sync(true);
-            db.put_cf_opt(
-                handle(db, Family::Meta)?,
-                FORMAT_KEY,
-                FORMAT.to_le_bytes(),
-                &durable,
-            )
-            .map_err(database("writing its format number"))
+            db.write_opt(batch, &durable)
+                .map_err(database("writing its format number"))
         }
     }
 }

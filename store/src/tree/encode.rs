@@ -378,6 +378,14 @@ impl Table {
         Ok(entry)
     }
 
+    /// The child node of element `at` of an index, and how many entries lie below it.
+    pub(crate) fn child(&self, at: usize) -> StoreResult<(TreeId, u64)> {
+        let mut reader = self.reader(at)?;
+        name(&mut reader)?;
+        let entries = reader.number()?;
+        Ok((TreeId::from_bytes(reader.array()?), entries))
+    }
+
     /// Element `at` of an index.
     pub(crate) fn item(&self, at: usize) -> StoreResult<Item> {
         let mut reader = self.reader(at)?;
@@ -443,7 +451,7 @@ pub(crate) fn visit_named(bytes: Bytes, visit: &mut dyn FnMut(Named) -> StoreRes
     match View::open(bytes)? {
         View::Index(table) => {
             for at in 0..table.len() {
-                visit(Named::Node(table.item(at)?.node.tree))?;
+                visit(Named::Node(table.child(at)?.0))?;
             }
         }
         View::Leaf(table) => {
