@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,25 +17,11 @@ use silt_store::{GuestPath, Store};
 use crate::adapter::{self, Adapter};
 use crate::error::FsError;
 use crate::frozen::{Base, Frozen};
-use crate::fs::Fs;
+use crate::fs::{Fs, Options};
 
 /// How long `finish` waits for a mount to go that its caller says is gone. Writing back large maps takes seconds.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// How a mount is served.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The directory for written data that does not stay in memory. On a real disk.
-    pub staging: PathBuf,
-    /// Threads that serve; each has its own queue. At least 1.
-    pub threads: usize,
-    /// Written data kept in memory, in bytes.
-    pub max_dirty_memory: u64,
-    /// Have the kernel ask for every inode that the step looks at: listings come without attributes.
-    pub trace: bool,
-    /// Refuse every change.
-    pub read_only: bool,
-}
 
 /// Whether the server has ended, in whatever way.
 #[derive(Debug, Default)]
