@@ -156,7 +156,11 @@ impl Engine {
     /// Performs a request to its end.
     pub fn perform(&self, request: Request, call: &Call) -> Outcome {
         self.dispatch(request, call).unwrap_or_else(|error| {
-            let error = if call.is_cancelled() { EngineError::Interrupted } else { error };
+            let error = if call.is_cancelled() {
+                EngineError::Interrupted
+            } else {
+                error
+            };
             Outcome::Failed(error.failure())
         })
     }
@@ -178,7 +182,11 @@ impl Engine {
             Request::Inspect { names } => self.inspect(&names),
             Request::Tag { image, name } => self.tag(&image, &name),
             Request::RemoveImages { images, force } => self.remove_images(&images, force),
-            Request::Save { images, output, format } => self.save(&images, output, &format, call),
+            Request::Save {
+                images,
+                output,
+                format,
+            } => self.save(&images, output, &format, call),
             Request::Load { input } => self.load(input, call),
             Request::Import(request) => self.import(&request, call),
             Request::Pull { image, platform } => self.pull(&image, platform.as_deref(), call),

@@ -11,7 +11,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
-use proptest::prelude::*;
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy as Generator, any, prop_assert_eq, prop_oneof, proptest,
+};
 use silt_store::{MemoryStore, root, walk};
 use tempfile::TempDir;
 
@@ -157,7 +159,7 @@ fn set_times(root: &Path) {
     .unwrap();
 }
 
-fn writes() -> impl Strategy<Value = Vec<Write>> {
+fn writes() -> impl Generator<Value = Vec<Write>> {
     let path = || 0..10_u8;
     let one = prop_oneof![
         4 => (path(), prop_oneof![0..300_u32, 4000..9000_u32, Just(300_000)], any::<u8>()).prop_map(|(a, b, c)| Write::File(a, b, c)),

@@ -48,7 +48,11 @@ impl Streams {
     }
 
     /// Starts copying once the process runs. Gives the threads, and the terminal's master for the caller.
-    pub(crate) fn start(mut self, running: &Running, log: Option<&Arc<Log>>) -> io::Result<(Copiers, Option<OwnedFd>)> {
+    pub(crate) fn start(
+        mut self,
+        running: &Running,
+        log: Option<&Arc<Log>>,
+    ) -> io::Result<(Copiers, Option<OwnedFd>)> {
         let mut master = None;
         if let Some(pty) = running.take_pty() {
             master = Some(pty.try_clone()?);
@@ -104,7 +108,10 @@ fn copy(mut source: File, stream: Stream, mut log: Option<&Log>, mut target: Opt
                 return;
             }
         };
-        if target.as_mut().is_some_and(|target| target.write_all(&buffer[..count]).is_err()) {
+        if target
+            .as_mut()
+            .is_some_and(|target| target.write_all(&buffer[..count]).is_err())
+        {
             target = None;
         }
         if let Some(Err(error)) = log.map(|log| log.append(stream, &buffer[..count])) {
