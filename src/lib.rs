@@ -21,14 +21,19 @@
 //!
 //! Data flows down this table and nowhere up: a module uses only modules above it (`tests/layering.rs`).
 
+pub mod cli;
 pub mod dockerfile;
+pub mod engine;
+pub mod exec;
 pub mod export;
 pub mod images;
 pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
+pub mod registry;
 pub mod sandbox;
+pub mod server;
 pub mod snapshot;
 pub mod solve;
 pub mod source;

@@ -1,4 +1,4 @@
-//! The `silt` command.
+//! The `silt` binary: the sandbox's helper when started as one, otherwise the command line.
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -14,5 +14,5 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    ExitCode::from(2)
+    silt::cli::main()
 }

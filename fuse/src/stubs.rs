@@ -12,7 +12,9 @@ use crate::protocol::InodeNo;
 impl Fs {
     /// Removes the empty directory, or the empty file, at `path`. What is not there, or is something else by now, stays.
     pub(crate) fn remove_stub(&self, path: &GuestPath, directory: bool) -> Reply<()> {
-        let Some((parents, name)) = path.split_last() else { return Ok(()) };
+        let Some((parents, name)) = path.split_last() else {
+            return Ok(());
+        };
         let mut upper = self.upper_mut()?;
         let mut parent = InodeNo::ROOT;
         for name in parents.names() {
@@ -22,11 +24,14 @@ impl Fs {
                 Err(errno) => return Err(errno),
             }
         }
-        let Some(ino) = upper.child(parent, name)? else { return Ok(()) };
+        let Some(ino) = upper.child(parent, name)? else {
+            return Ok(());
+        };
         let inode = upper.table.get(ino)?;
-        let untouched = match directory {
-            true => inode.dir().is_ok() && upper.is_empty(ino)?,
-            false => inode.file().is_ok_and(|file| file.len() == 0),
+        let untouched = if directory {
+            inode.dir().is_ok() && upper.is_empty(ino)?
+        } else {
+            inode.file().is_ok_and(|file| file.len() == 0)
         };
         if untouched {
             let time = upper.table.get(parent)?.meta.mtime;

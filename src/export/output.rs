@@ -102,6 +102,11 @@ impl Output {
         self.option("dest").unwrap_or_default()
     }
 
+    /// Whether a directory is written, not a file or a stream.
+    pub fn is_directory(&self) -> bool {
+        self.exporter.directory || self.option("tar") == Some("false")
+    }
+
     pub(super) fn option(&self, key: &str) -> Option<&str> {
         self.options.get(key).map(String::as_str)
     }

@@ -5,6 +5,7 @@
     reason = "a stage has a state, and both words are the field's own"
 )]
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::{PlanError, PlanErrorKind};
@@ -13,7 +14,7 @@ use super::stages::{Base, Effective, Source, Stage, Stages};
 use super::state::State;
 use super::{BaseImage, Edge, ImageOp, Lines, Op, Plan, PlanInput, Vertex, VertexId};
 use crate::dockerfile::expansion::{Expanded, Expander, ExpansionError};
-use crate::dockerfile::{Dockerfile, Instruction, Span, Word};
+use crate::dockerfile::{Dockerfile, Instruction, Span, Word, diagnostic};
 
 /// PATH of containers whose image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -42,15 +43,7 @@ pub fn plan(dockerfile: &Dockerfile, input: &PlanInput) -> Result<Plan, PlanErro
     let stages = Stages::new(dockerfile, input)?;
     let target = stages.target(input)?;
     let (reachable, _) = stages.reachable(target, input)?;
-    let mut planner = Planner {
-        input,
-        stages: &stages,
-        escape: dockerfile.directives.escape,
-        vertices: Vec::new(),
-        images: HashMap::new(),
-        scratch: None,
-        done: BTreeMap::new(),
-    };
+    let mut planner = Planner::new(dockerfile, &stages, input);
     for index in reachable {
         let state = planner.run_stage(&stages.stages[index])?;
         planner.done.insert(index, state);
@@ -62,6 +55,28 @@ pub fn plan(dockerfile: &Dockerfile, input: &PlanInput) -> Result<Plan, PlanErro
     planner.finish(result, &stages.stages[target])
 }
 
+/// A variable that was used without being defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Undefined {
+    pub(super) name: String,
+    /// A variable that is defined and spelled almost so.
+    pub(super) near: Option<String>,
+    pub(super) span: Span,
+    pub(super) lines: Lines,
+}
+
+/// The undefined variables of all stages whose base is known and that plan.
+pub(super) fn undefined(dockerfile: &Dockerfile, stages: &Stages, input: &PlanInput) -> Vec<Undefined> {
+    let mut planner = Planner::new(dockerfile, stages, input);
+    planner.undefined = Some(RefCell::default());
+    for stage in &stages.stages {
+        if let Ok(state) = planner.run_stage(stage) {
+            planner.done.insert(stage.index, state);
+        }
+    }
+    planner.undefined.map(RefCell::into_inner).unwrap_or_default()
+}
+
 /// What is planned so far.
 pub(super) struct Planner<'a> {
     input: &'a PlanInput,
@@ -71,6 +86,8 @@ pub(super) struct Planner<'a> {
     images: HashMap<ImageOp, VertexId>,
     scratch: Option<VertexId>,
     done: BTreeMap<usize, State>,
+    /// Kept for the build checks only.
+    undefined: Option<RefCell<Vec<Undefined>>>,
 }
 
 /// One instruction in its stage: what instructions' `apply` works on.
@@ -90,7 +107,20 @@ pub(super) enum Tree {
     Edge(Edge),
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(dockerfile: &Dockerfile, stages: &'a Stages, input: &'a PlanInput) -> Self {
+        Self {
+            input,
+            stages,
+            escape: dockerfile.directives.escape,
+            vertices: Vec::new(),
+            images: HashMap::new(),
+            scratch: None,
+            done: BTreeMap::new(),
+            undefined: None,
+        }
+    }
+
     fn run_stage(&mut self, stage: &Stage) -> Result<State, PlanError> {
         let effective = self.stages.effective(stage, self.input)?;
         let mut state = self.base_state(stage)?;
@@ -269,27 +299,53 @@ impl Step<'_, '_> {
     /// Expands a text that stands at `span`.
     pub(super) fn expand(&self, text: &str, span: Span) -> Result<String, PlanError> {
         let expanded = self.expander_result(text, self.escape(), true);
-        expanded
-            .map(|expanded| expanded.text)
-            .map_err(|error| PlanErrorKind::Expansion(error.kind).at(span))
+        let expanded = expanded.map_err(|error| PlanErrorKind::Expansion(error.kind).at(span))?;
+        self.note(&expanded, span);
+        Ok(expanded.text)
     }
 
     /// Expands a word of an instruction's arguments, into several words perhaps.
     pub(super) fn expand_word(&self, instruction: &Instruction, word: &Word) -> Result<Expanded, PlanError> {
-        self.expander_result(&word.text, self.escape(), true)
+        let expanded = self
+            .expander_result(&word.text, self.escape(), true)
             .map_err(|error| {
                 let start = word.range.start;
                 let span = instruction.span_of(start + error.range.start..start + error.range.end);
                 PlanErrorKind::Expansion(error.kind).at(span)
-            })
+            })?;
+        self.note(&expanded, instruction.span_of(word.range.clone()));
+        Ok(expanded)
     }
 
     /// Expands the content of a heredoc: quotes mean nothing in it.
     pub(super) fn expand_content(&self, content: &str, span: Span) -> Result<String, PlanError> {
         let expanded = self.expander_result(content, '\\', false);
-        expanded
-            .map(|expanded| expanded.text)
-            .map_err(|error| PlanErrorKind::Expansion(error.kind).at(span))
+        let expanded = expanded.map_err(|error| PlanErrorKind::Expansion(error.kind).at(span))?;
+        self.note(&expanded, span);
+        Ok(expanded.text)
+    }
+
+    /// Notes the variables that were not defined, for the build checks. A trigger's are its author's.
+    fn note(&self, expanded: &Expanded, span: Span) {
+        let Some(noted) = self.planner.undefined.as_ref().filter(|_| !self.on_build) else {
+            return;
+        };
+        for name in expanded
+            .unset
+            .iter()
+            .filter(|name| self.state.args.get(name).is_none())
+        {
+            let args = self.state.args.iter().map(|(name, _)| name);
+            let names = self.state.env.iter().map(|(name, _)| name).chain(args);
+            let near = diagnostic::closest(name, names).map(str::to_owned);
+            let (name, lines) = (name.clone(), self.lines);
+            noted.borrow_mut().push(Undefined {
+                name,
+                near,
+                span,
+                lines,
+            });
+        }
     }
 
     /// The name of a vertex: the instruction with its variables expanded, as far as they can be.
@@ -310,6 +366,10 @@ impl Step<'_, '_> {
             .named_source(source, self.stage.index, self.planner.input)?
         {
             Source::Context(name) => Ok(Tree::Context(name)),
+            Source::Scratch => {
+                let vertex = self.planner.scratch();
+                Ok(Tree::Edge(Edge { vertex, output: 0 }))
+            }
             Source::Image(op) => {
                 let vertex = self.planner.image(&op, None);
                 Ok(Tree::Edge(Edge { vertex, output: 0 }))

@@ -42,6 +42,7 @@ pub(super) enum Base {
 pub(super) enum Source {
     Stage(usize),
     Image(ImageOp),
+    Scratch,
     Context(String),
 }
 
@@ -79,13 +80,12 @@ impl Stages {
     pub(super) fn new(dockerfile: &Dockerfile, input: &PlanInput) -> Result<Self, PlanError> {
         let escape = dockerfile.directives.escape;
         let mut split: Vec<(Instruction, Vec<Instruction>)> = Vec::new();
-        let mut globals = automatic(input);
         for instruction in &dockerfile.instructions {
             let definition = instruction::check(instruction, escape)?;
             match (definition.name, split.last_mut()) {
                 ("FROM", _) => split.push((instruction.clone(), Vec::new())),
                 (_, Some((_, instructions))) => instructions.push(instruction.clone()),
-                ("ARG", None) => instruction::arg::declare_global(instruction, escape, input, &mut globals)?,
+                ("ARG", None) => {}
                 (_, None) => {
                     let kind = PlanErrorKind::BeforeFrom {
                         keyword: instruction.name(),
@@ -94,6 +94,7 @@ impl Stages {
                 }
             }
         }
+        let mut globals = Self::globals(dockerfile, input)?;
         let Some((last, _)) = split.last() else {
             return Err(PlanError {
                 kind: PlanErrorKind::NoStage,
@@ -116,6 +117,16 @@ impl Stages {
         }
         this.refuse_cycles(input)?;
         Ok(this)
+    }
+
+    /// The ARGs before the first FROM, over the automatic ones.
+    pub(super) fn globals(dockerfile: &Dockerfile, input: &PlanInput) -> Result<Variables, PlanError> {
+        let mut globals = automatic(input);
+        let instructions = dockerfile.instructions.iter();
+        for instruction in instructions.take_while(|instruction| instruction.name() != "FROM") {
+            instruction::arg::declare_global(instruction, dockerfile.directives.escape, input, &mut globals)?;
+        }
+        Ok(globals)
     }
 
     fn stage(
@@ -181,10 +192,8 @@ impl Stages {
         input: &PlanInput,
     ) -> Result<Base, PlanError> {
         let span = from.span_of(word.range.clone());
-        if name == "scratch" {
-            return Ok(Base::Scratch);
-        }
         match self.source(name, self.stages.len(), false, platform, span, input)? {
+            Source::Scratch => Ok(Base::Scratch),
             Source::Stage(index) => Ok(Base::Stage(index)),
             Source::Image(op) => Ok(Base::Image(op)),
             Source::Context(name) => Err(PlanErrorKind::Unsupported {
@@ -237,7 +246,11 @@ impl Stages {
                 Err(PlanErrorKind::StageIndex { index }.at(span))
             };
         }
-        image(name)
+        if name == "scratch" {
+            Ok(Source::Scratch)
+        } else {
+            image(name)
+        }
     }
 
     /// What a `--from` means in a stage.
@@ -352,7 +365,7 @@ impl Stages {
                 match need {
                     Source::Stage(index) => queue.push(index),
                     Source::Image(op) => drop(images.insert(op)),
-                    Source::Context(_) => {}
+                    Source::Scratch | Source::Context(_) => {}
                 }
             }
         }

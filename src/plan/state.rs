@@ -109,8 +109,9 @@ impl State {
             return String::new();
         }
         let count = args.len();
-        let args: Vec<String> =
-            args.map(|(name, _)| format!("{name}={}", self.variable(name).unwrap_or_default())).collect();
+        let args: Vec<String> = args
+            .map(|(name, _)| format!("{name}={}", self.variable(name).unwrap_or_default()))
+            .collect();
         format!("|{count} {} ", args.join(" "))
     }
 

@@ -14,7 +14,10 @@ pub(super) type Variables = Ordered<String>;
 
 impl<V> Default for Ordered<V> {
     fn default() -> Self {
-        Self { entries: Vec::new(), index: HashMap::new() }
+        Self {
+            entries: Vec::new(),
+            index: HashMap::new(),
+        }
     }
 }
 
@@ -50,6 +53,8 @@ impl Variables {
 
     /// `NAME=value` strings.
     pub(super) fn to_strings(&self) -> Vec<String> {
-        self.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        self.iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
     }
 }

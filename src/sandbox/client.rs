@@ -168,7 +168,8 @@ impl Running {
                     }
                     return Err(failure.into());
                 }
-                (Event::Exited { .. } | Event::Device, _) => return Err(SandboxError::Gone),
+                (Event::Exited { exit, .. }, _) => return Err(SandboxError::Died { exit }),
+                (Event::Device, None) => return Err(talk(io::ErrorKind::InvalidData.into())),
             }
         }
     }

@@ -14,9 +14,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::cgroup::Cgroup;
+use super::command::Command;
+use super::devices::open_slave;
 use super::error::{During, Failure, Step};
-use super::process::{Command, confine, default_limits};
-use super::root::{self, Root, Sources};
+use super::mount;
+use super::process::{confine, default_limits};
+use super::root::{Root, Sources};
 use super::sys::{self, Instruction, SingleThreaded};
 use super::wire::{self, Event};
 use super::{Spec, Stdio, Stub};
@@ -62,12 +65,17 @@ impl Child<'_> {
     }
 
     fn contained(&self, root: &wire::Root) -> Result<Infallible, Failure> {
+        // Before the cgroup, which refuses this device.
+        let device = match root {
+            wire::Root::Fuse => Some(open_fuse().during(|| Step::OpenFuse)?),
+            wire::Root::Directory(_) => None,
+        };
         let pid = self.begin()?;
         unshare(CloneFlags::CLONE_NEWCGROUP).during(|| Step::Namespaces)?;
-        root::make_private().during(|| Step::Namespaces)?;
-        let mount = self.root_mount(root)?;
-        let sources = Sources::open(self.spec)?;
-        let root = Root::attach(mount, self.spec)?;
+        mount::make_private().during(|| Step::Namespaces)?;
+        let detached = self.root_mount(root, device)?;
+        let sources = Sources::open(self.spec, self.devices())?;
+        let root = Root::attach(detached, self.spec)?;
         let stubs = root.fill(self.spec, sources)?;
         let terminal = if self.spec.tty {
             Some(root.terminal().during(|| Step::Terminal)?)
@@ -116,17 +124,21 @@ impl Child<'_> {
         Ok(pid)
     }
 
-    fn root_mount(&self, root: &wire::Root) -> Result<OwnedFd, Failure> {
-        let at_root = || Step::Mount { target: "/".into() };
-        match root {
-            wire::Root::Directory(path) => root::directory(path, self.spec.privileged).during(at_root),
-            wire::Root::Fuse => {
-                let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-                    .during(|| Step::OpenFuse)?;
-                let mount = root::fuse(device.as_fd(), self.spec.privileged).during(at_root)?;
+    /// Whether device nodes may be opened, since something other than mounts says which.
+    fn devices(&self) -> bool {
+        self.spec.privileged || self.cgroup.guards_devices()
+    }
+
+    fn root_mount(&self, root: &wire::Root, device: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
+        let at_root = || mount::at("/");
+        match (root, device) {
+            (wire::Root::Directory(path), _) => mount::directory(path, self.devices()).during(at_root),
+            (wire::Root::Fuse, Some(device)) => {
+                let root = mount::fuse(device.as_fd(), self.devices()).during(at_root)?;
                 self.tell(&Event::Device, &[device.as_fd()])?;
-                Ok(mount)
+                Ok(root)
             }
+            (wire::Root::Fuse, None) => Err(rustix::io::Errno::NODEV).during(|| Step::OpenFuse),
         }
     }
 
@@ -179,6 +191,10 @@ fn open_terminal() -> std::io::Result<(OwnedFd, OwnedFd)> {
         OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let slave = root::open_slave(&master)?;
+    let slave = open_slave(&master)?;
     Ok((master, slave))
+}
+
+fn open_fuse() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

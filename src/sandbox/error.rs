@@ -174,6 +174,12 @@ pub enum SandboxError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The process ended while it was set up, before its command.
+    #[error("the container ended before its command started ({exit:?})")]
+    Died {
+        /// How.
+        exit: super::Exit,
+    },
     /// The root filesystem could not be served.
     #[error("cannot serve the root filesystem")]
     Serve {

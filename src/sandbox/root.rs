@@ -7,31 +7,23 @@
 //! masked and read-only paths are Docker's.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, symlinkat};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
-    move_mount, open_tree, unmount,
-};
+use rustix::mount::{UnmountFlags, unmount};
 
+use super::devices::{self, Devices};
 use super::error::{During, Failure, Step};
-use super::sys::set_mount_attributes;
+use super::mount::{
+    self, Detached, NODEV, NOSUID, NOTHING_SPECIAL, READ_ONLY, at, attach, attach_over, copy_of, kind_of,
+    new_filesystem, place, restrict,
+};
 use super::target::{Kind, Targets};
 use super::{Mount, Spec, Stub};
 use crate::plan::Network;
 
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-const DEVICE_LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-];
 /// Docker's, of paths that leak or change the host.
 const MASKED: [&str; 12] = [
     "/proc/acpi",
@@ -47,99 +39,13 @@ const MASKED: [&str; 12] = [
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
-const READ_ONLY: [&str; 5] = [
+const FIXED: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
     "/proc/sys",
     "/proc/sysrq-trigger",
 ];
-const DEFAULT_SHM: u64 = 64 << 20;
-
-const NOTHING_SPECIAL: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
-    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
-    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-
-/// A detached mount.
-type Detached = OwnedFd;
-
-/// Makes a new filesystem of this type, detached.
-fn new_filesystem(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<Detached> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "source", if kind == "fuse" { "silt" } else { kind })?;
-    for &(key, value) in options {
-        if value.is_empty() {
-            fsconfig_set_flag(&context, key)?;
-        } else {
-            fsconfig_set_string(&context, key, value)?;
-        }
-    }
-    fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
-}
-
-/// A detached copy of what is at `path`, seen from `directory`.
-fn copy_of(directory: impl AsFd, path: &Path, recursive: bool) -> io::Result<Detached> {
-    let mut flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(open_tree(directory, path, flags)?)
-}
-
-fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, "", target, "", flags)?)
-}
-
-fn at(target: &str) -> Step {
-    Step::Mount {
-        target: target.to_owned(),
-    }
-}
-
-/// Parts this mount namespace from all others.
-pub(super) fn make_private() -> io::Result<()> {
-    Ok(mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )?)
-}
-
-/// A FUSE filesystem on an opened /dev/fuse, as the container's root.
-pub(super) fn fuse(device: BorrowedFd<'_>, privileged: bool) -> io::Result<Detached> {
-    use std::os::fd::AsRawFd;
-    let descriptor = device.as_raw_fd().to_string();
-    let options = [
-        ("fd", descriptor.as_str()),
-        ("rootmode", "40000"),
-        ("user_id", "0"),
-        ("group_id", "0"),
-        ("default_permissions", ""),
-        ("allow_other", ""),
-    ];
-    new_filesystem("fuse", &options, root_attributes(privileged))
-}
-
-/// A host directory as the container's root.
-pub(super) fn directory(path: &Path, privileged: bool) -> io::Result<Detached> {
-    let mount = copy_of(CWD, path, false)?;
-    set_mount_attributes(
-        mount.as_fd(),
-        u64::from(root_attributes(privileged).bits()),
-        false,
-    )?;
-    Ok(mount)
-}
-
-fn root_attributes(privileged: bool) -> MountAttrFlags {
-    if privileged {
-        MountAttrFlags::empty()
-    } else {
-        MountAttrFlags::MOUNT_ATTR_NODEV
-    }
-}
 
 /// The container's files while they are put together.
 pub(super) struct Root {
@@ -149,30 +55,26 @@ pub(super) struct Root {
 
 /// Sources on the host, opened while its paths are still there.
 pub(super) struct Sources {
-    devices: Vec<(&'static str, Detached)>,
+    devices: Devices,
     mounts: Vec<(Detached, Kind)>,
 }
 
 impl Sources {
     /// Opens what will be mounted.
-    pub(super) fn open(spec: &Spec) -> Result<Self, Failure> {
-        let open = |path: &Path, recursive| {
-            copy_of(CWD, path, recursive).during(|| Step::Source { path: path.into() })
-        };
-        let mut devices = Vec::new();
-        for name in DEVICES {
-            devices.push((name, open(&Path::new("/dev").join(name), false)?));
-        }
+    pub(super) fn open(spec: &Spec, device_nodes: bool) -> Result<Self, Failure> {
+        let devices = Devices::open(spec.privileged)?;
         let mut mounts = Vec::new();
         for mount in &spec.mounts {
             mounts.push(match mount {
                 Mount::Bind {
                     source, read_only, ..
                 } => {
-                    let copy = open(source, true)?;
-                    bind_attributes(copy.as_fd(), *read_only, spec.privileged)
-                        .during(|| Step::Source { path: source.clone() })?;
-                    let kind = kind_of(copy.as_fd()).during(|| Step::Source { path: source.clone() })?;
+                    let step = || Step::Source { path: source.clone() };
+                    let copy = copy_of(CWD, source, true).during(step)?;
+                    let mut attributes = mount::common(device_nodes);
+                    attributes.set(READ_ONLY, *read_only);
+                    restrict(&copy, attributes, true).during(step)?;
+                    let kind = kind_of(copy.as_fd()).during(step)?;
                     (copy, kind)
                 }
                 Mount::Tmpfs { target, size, mode } => {
@@ -190,29 +92,12 @@ impl Sources {
     }
 }
 
-fn bind_attributes(mount: BorrowedFd<'_>, read_only: bool, privileged: bool) -> io::Result<()> {
-    let mut attributes = root_attributes(privileged);
-    if read_only {
-        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-    }
-    if attributes.is_empty() {
-        Ok(())
-    } else {
-        set_mount_attributes(mount, u64::from(attributes.bits()), true)
-    }
-}
-
-fn kind_of(descriptor: BorrowedFd<'_>) -> io::Result<Kind> {
-    let directory = FileType::from_raw_mode(fstat(descriptor)?.st_mode) == FileType::Directory;
-    Ok(if directory { Kind::Directory } else { Kind::File })
-}
-
 impl Root {
     /// Attaches the root over `/` and prepares the files that are bound into it.
     pub(super) fn attach(mount: Detached, spec: &Spec) -> Result<Self, Failure> {
         let files = generated_files(spec).during(|| at("/etc/hosts"))?;
         // Over this process's own `/`, where only the descriptor reaches it.
-        move_mount(&mount, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).during(|| at("/"))?;
+        attach_over(&mount, "/").during(|| at("/"))?;
         Ok(Self { mount, files })
     }
 
@@ -220,7 +105,7 @@ impl Root {
     pub(super) fn fill(&self, spec: &Spec, sources: Sources) -> Result<Vec<Stub>, Failure> {
         let mut targets = Targets::new(self.mount.as_fd()).during(|| at("/"))?;
         Self::kernel_filesystems(spec, &mut targets)?;
-        Self::devices(spec, sources.devices, &mut targets)?;
+        sources.devices.place(spec, &mut targets)?;
         for (name, path) in [
             ("hosts", "/etc/hosts"),
             ("resolv.conf", "/etc/resolv.conf"),
@@ -244,48 +129,27 @@ impl Root {
         place(targets, &proc, "/proc", Kind::Directory)?;
         let mut attributes = NOTHING_SPECIAL;
         if !spec.privileged {
-            attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+            attributes |= READ_ONLY;
         }
         let sys = match new_filesystem("sysfs", &[], attributes) {
             // Only the owner of the network namespace may mount a new one.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) && spec.network == Network::Host => {
                 let host = copy_of(CWD, Path::new("/sys"), true).during(|| at("/sys"))?;
-                set_mount_attributes(host.as_fd(), u64::from(attributes.bits()), true)
-                    .during(|| at("/sys"))?;
+                restrict(&host, attributes, true).during(|| at("/sys"))?;
                 host
             }
             other => other.during(|| at("/sys"))?,
         };
-        place(targets, &sys, "/sys", Kind::Directory)
-    }
-
-    fn devices(
-        spec: &Spec,
-        host: Vec<(&'static str, Detached)>,
-        targets: &mut Targets<'_>,
-    ) -> Result<(), Failure> {
-        let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let nodev = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        let dev =
-            new_filesystem("tmpfs", &[("mode", "755"), ("size", "65536k")], nodev).during(|| at("/dev"))?;
-        for name in ["pts", "shm", "mqueue"] {
-            mkdirat(&dev, name, Mode::from_raw_mode(0o755)).during(|| at("/dev"))?;
+        place(targets, &sys, "/sys", Kind::Directory)?;
+        if unified_cgroups() {
+            match new_filesystem("cgroup2", &[], attributes) {
+                Ok(own) => place(targets, &own, "/sys/fs/cgroup", Kind::Directory)?,
+                // In a container that may not mount it programs see no limits, and start as they do on v1.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+                Err(error) => return Err(error).during(|| at("/sys/fs/cgroup")),
+            }
         }
-        for (target, name) in DEVICE_LINKS {
-            symlinkat(target, &dev, name).during(|| at("/dev"))?;
-        }
-        place(targets, &dev, "/dev", Kind::Directory)?;
-        for (name, mount) in host {
-            place(targets, &mount, &format!("/dev/{name}"), Kind::File)?;
-        }
-        let pts = terminals(quiet).during(|| at("/dev/pts"))?;
-        place(targets, &pts, "/dev/pts", Kind::Directory)?;
-        let size = spec.limits.shm.unwrap_or(DEFAULT_SHM).to_string();
-        let options = [("mode", "1777"), ("size", size.as_str())];
-        let shm = new_filesystem("tmpfs", &options, NOTHING_SPECIAL).during(|| at("/dev/shm"))?;
-        place(targets, &shm, "/dev/shm", Kind::Directory)?;
-        let queues = new_filesystem("mqueue", &[], NOTHING_SPECIAL).during(|| at("/dev/mqueue"))?;
-        place(targets, &queues, "/dev/mqueue", Kind::Directory)
+        Ok(())
     }
 
     /// Hides Docker's masked paths and makes its read-only paths read-only.
@@ -301,25 +165,17 @@ impl Root {
                     .and_then(|null| copy_of(null, Path::new(""), false)),
             };
             let cover = cover.during(|| at(path))?;
-            set_mount_attributes(
-                cover.as_fd(),
-                u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),
-                false,
-            )
-            .and_then(|()| attach(&cover, &target))
-            .during(|| at(path))?;
+            restrict(&cover, READ_ONLY, false)
+                .and_then(|()| attach(&cover, &target))
+                .during(|| at(path))?;
         }
-        for path in READ_ONLY {
+        for path in FIXED {
             let Some((target, _)) = self.existing(path).during(|| at(path))? else {
                 continue;
             };
             copy_of(&target, Path::new(""), true)
                 .and_then(|copy| {
-                    set_mount_attributes(
-                        copy.as_fd(),
-                        u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),
-                        true,
-                    )?;
+                    restrict(&copy, READ_ONLY, true)?;
                     attach(&copy, &target)
                 })
                 .during(|| at(path))?;
@@ -341,33 +197,15 @@ impl Root {
         }
     }
 
-    /// A new terminal of the container's own devpts: master and slave; the slave is bound on /dev/console.
+    /// A new terminal of the container: master and slave.
     pub(super) fn terminal(&self) -> io::Result<(OwnedFd, OwnedFd)> {
-        let ptmx = rustix::fs::openat2(
-            &self.mount,
-            "/dev/pts/ptmx",
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-            rustix::fs::ResolveFlags::IN_ROOT,
-        )?;
-        let slave = open_slave(&ptmx)?;
-        let name = rustix::pty::ptsname(&ptmx, Vec::new())?;
-        let path = name.to_str().map_err(|_| io::ErrorKind::InvalidData)?;
-        let mut targets = Targets::new(self.mount.as_fd())?;
-        let console = targets.resolve("/dev/console", Kind::File)?;
-        let copy = copy_of(targets.resolve(path, Kind::File)?, Path::new(""), false)?;
-        attach(&copy, &console)?;
-        Ok((ptmx, slave))
+        devices::terminal(&self.mount)
     }
 
     /// Makes this the process's root; the old one is gone afterwards, with the generated files' mount in it.
     pub(super) fn enter(self, read_only: bool) -> io::Result<()> {
         if read_only {
-            set_mount_attributes(
-                self.mount.as_fd(),
-                u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()),
-                false,
-            )?;
+            restrict(&self.mount, READ_ONLY, false)?;
         }
         rustix::process::fchdir(&self.mount)?;
         // Puts the old root on top of the new one; the next call takes it off.
@@ -378,41 +216,16 @@ impl Root {
     }
 }
 
-/// Unlocks a terminal and opens its other end.
-pub(super) fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
-    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
-    unlockpt(master)?;
-    Ok(ioctl_tiocgptpeer(
-        master,
-        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-    )?)
-}
-
-fn place(targets: &mut Targets<'_>, mount: &Detached, path: &str, kind: Kind) -> Result<(), Failure> {
-    targets
-        .resolve(path, kind)
-        .and_then(|target| attach(mount, target))
-        .during(|| at(path))
-}
-
-/// The container's own devpts. Group 5 is `tty` wherever there is one.
-fn terminals(attributes: MountAttrFlags) -> io::Result<Detached> {
-    new_filesystem(
-        "devpts",
-        &[
-            ("newinstance", ""),
-            ("ptmxmode", "0666"),
-            ("mode", "0620"),
-            ("gid", "5"),
-        ],
-        attributes,
-    )
+/// Whether the host has cgroup v2 where programs look for it. They size themselves by the limits they read there; v1's many
+/// hierarchies are left out.
+fn unified_cgroups() -> bool {
+    const CGROUP2: i64 = 0x6367_7270;
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2)
 }
 
 /// A small tmpfs with the container's hosts, resolv.conf and hostname, and an empty directory that hides others.
 fn generated_files(spec: &Spec) -> io::Result<Detached> {
-    let nodev = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let files = new_filesystem("tmpfs", &[("mode", "755")], nodev)?;
+    let files = new_filesystem("tmpfs", &[("mode", "755")], NOSUID | NODEV)?;
     let hostname = format!("{}\n", spec.hostname);
     let contents = [
         ("hosts", &spec.hosts),
@@ -426,6 +239,6 @@ fn generated_files(spec: &Spec) -> io::Result<Detached> {
     }
     mkdirat(&files, "empty", Mode::from_raw_mode(0o555))?;
     // A copy can be made only of what is attached. It must not lie over `/`: there it would be what `Root::enter` unmounts.
-    move_mount(&files, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    attach_over(&files, "/proc")?;
     Ok(files)
 }

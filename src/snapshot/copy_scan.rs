@@ -42,12 +42,19 @@ impl SnapshotStrategy for CopyScan {
             let why = "it creates files of other owners and devices";
             return Err(SnapshotError::NeedsRoot { strategy: NAME, why });
         }
-        let directory = tempfile::Builder::new().prefix("silt-copy-").tempdir_in(&self.0.scratch);
+        let directory = tempfile::Builder::new()
+            .prefix("silt-copy-")
+            .tempdir_in(&self.0.scratch);
         let directory = directory.map_err(|source| SnapshotError::Scratch {
             path: self.0.scratch.clone(),
             source,
         })?;
-        materialise::materialise(&self.0.store, base.sealed()?, directory.path(), materialise::Owners::Kept)?;
+        materialise::materialise(
+            &self.0.store,
+            base.sealed()?,
+            directory.path(),
+            materialise::Owners::Kept,
+        )?;
         Ok(Box::new(Copy {
             setup: self.0.clone(),
             directory,
@@ -64,7 +71,10 @@ impl Workspace for Copy {
         for stub in stubs.iter().rev() {
             remove_stub(self.directory.path(), stub)?;
         }
-        Ok(Snapshot::Stored(scan::scan(&*self.setup.store, self.directory.path())?))
+        Ok(Snapshot::Stored(scan::scan(
+            &*self.setup.store,
+            self.directory.path(),
+        )?))
     }
 
     fn checkpoint(&self) -> Result<Snapshot, SnapshotError> {
@@ -75,8 +85,12 @@ impl Workspace for Copy {
 /// Takes out a mount point if it is still empty; its parent's time stays. The path has no links on its way.
 fn remove_stub(root: &Path, stub: &Stub) -> Result<(), SnapshotError> {
     let path = root.join(stub.path.trim_start_matches('/'));
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let Ok(before) = fs::symlink_metadata(parent) else { return Ok(()) };
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    let Ok(before) = fs::symlink_metadata(parent) else {
+        return Ok(());
+    };
     let untouched = fs::symlink_metadata(&path).is_ok_and(|stat| match stub.directory {
         true => stat.is_dir(),
         false => stat.is_file() && stat.len() == 0,
@@ -84,13 +98,23 @@ fn remove_stub(root: &Path, stub: &Stub) -> Result<(), SnapshotError> {
     if !untouched {
         return Ok(());
     }
-    let removed = if stub.directory { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+    let removed = if stub.directory {
+        fs::remove_dir(&path)
+    } else {
+        fs::remove_file(&path)
+    };
     if removed.is_err() {
         // Not empty: it is the step's by now.
         return Ok(());
     }
     let time = TimeSpec::new(before.mtime(), before.mtime_nsec());
-    let restored = utimensat(nix::fcntl::AT_FDCWD, parent, &time, &time, UtimensatFlags::NoFollowSymlink);
+    let restored = utimensat(
+        nix::fcntl::AT_FDCWD,
+        parent,
+        &time,
+        &time,
+        UtimensatFlags::NoFollowSymlink,
+    );
     restored.map_err(|error| SnapshotError::Scratch {
         path: parent.to_owned(),
         source: error.into(),

@@ -56,7 +56,11 @@ impl View {
 
 impl Workspace for View {
     fn root_filesystem(&mut self) -> Result<RootFilesystem, SnapshotError> {
-        let (store, base, slot) = (Arc::clone(&self.setup.store), self.base.base(), Arc::clone(&self.session));
+        let (store, base, slot) = (
+            Arc::clone(&self.setup.store),
+            self.base.base(),
+            Arc::clone(&self.session),
+        );
         let options = Options {
             staging: self.setup.scratch.clone(),
             threads: self.setup.threads,
@@ -73,7 +77,9 @@ impl Workspace for View {
 
     fn commit(self: Box<Self>, stubs: &[Stub]) -> Result<Snapshot, SnapshotError> {
         let session = self.session().take();
-        let Some(session) = session else { return Ok(self.base) };
+        let Some(session) = session else {
+            return Ok(self.base);
+        };
         for stub in stubs.iter().rev() {
             if let Ok(path) = GuestPath::parse(stub.path.as_bytes()) {
                 session.remove_stub(&path, stub.directory)?;

@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
-use silt_store::{Content, Data, Device, Entry, GuestPath, Meta, Node, Store, StoreError, TreeRef, blob, root, walk};
+use silt_store::{
+    Content, Data, Device, Entry, GuestPath, Meta, Node, Store, StoreError, TreeRef, blob, root, walk,
+};
 
 /// Who the files are to belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,12 @@ const BUFFER: usize = 256 * 1024;
 ///
 /// # Errors
 /// `Io`, `Store`. What was written until then stays.
-pub fn materialise(store: &Arc<dyn Store>, tree: TreeRef, target: &Path, owners: Owners) -> Result<(), MaterialiseError> {
+pub fn materialise(
+    store: &Arc<dyn Store>,
+    tree: TreeRef,
+    target: &Path,
+    owners: Owners,
+) -> Result<(), MaterialiseError> {
     let root = root::read(&**store, tree.tree)?;
     let mut first = HashMap::new();
     for group in root.links.groups() {
@@ -61,7 +68,8 @@ pub fn materialise(store: &Arc<dyn Store>, tree: TreeRef, target: &Path, owners:
         let (path, entry) = found?;
         let host = on_host(target, &path);
         if let Some(first) = first.get(&path) {
-            fs::hard_link(on_host(target, first), &host).map_err(|source| MaterialiseError::Io { path: host, source })?;
+            fs::hard_link(on_host(target, first), &host)
+                .map_err(|source| MaterialiseError::Io { path: host, source })?;
             continue;
         }
         create(store, &host, &entry, owners).map_err(|source| MaterialiseError::Io {
@@ -157,6 +165,12 @@ fn dress(host: &Path, meta: &Meta, is_link: bool, owners: Owners) -> io::Result<
         }
     }
     let time = TimeSpec::new(meta.mtime.seconds, meta.mtime.nanos.into());
-    utimensat(nix::fcntl::AT_FDCWD, host, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+    utimensat(
+        nix::fcntl::AT_FDCWD,
+        host,
+        &time,
+        &time,
+        UtimensatFlags::NoFollowSymlink,
+    )?;
     Ok(())
 }

@@ -25,7 +25,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use silt_fuse::{Base, FsError, Frozen};
+use silt_fuse::{Base, Frozen, FsError};
 use silt_store::{Store, StoreError, TreeRef};
 
 pub use materialise::MaterialiseError;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{major, minor};
 use silt_store::blob::ChunkWriter;
 use silt_store::{
-    Device, Entry, GuestPath, Links, Meta, Name, NameError, Node, Root, Store, StoreError, Time, TreeRef, Xattrs, directory,
-    root,
+    Device, Entry, GuestPath, Links, Meta, Name, NameError, Node, Root, Store, StoreError, Time, TreeRef,
+    Xattrs, directory, root,
 };
 
 /// Why a directory could not be read.
@@ -63,7 +63,14 @@ pub fn scan(store: &dyn Store, source: &Path) -> Result<TreeRef, ScanError> {
     let meta = meta(source, &stat).map_err(at(source))?;
     scan.writer.flush()?;
     let links = Links::new(scan.linked.into_values());
-    Ok(root::write(store, &Root { meta, directory, links })?)
+    Ok(root::write(
+        store,
+        &Root {
+            meta,
+            directory,
+            links,
+        },
+    )?)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ScanError {

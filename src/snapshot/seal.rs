@@ -31,11 +31,16 @@ impl Sealer {
                 for frozen in &waiting {
                     // Its failure meets whoever asks for the tree: sealing is tried again then.
                     if let Err(error) = frozen.seal() {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "sealing failed in the background");
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "sealing failed in the background"
+                        );
                     }
                 }
             };
-            std::thread::Builder::new().name(format!("silt-seal-{number}")).spawn(work)
+            std::thread::Builder::new()
+                .name(format!("silt-seal-{number}"))
+                .spawn(work)
         };
         let threads = (0..threads.max(1)).map(spawn).collect::<Result<_, _>>()?;
         Ok(Self {

@@ -42,7 +42,13 @@ impl Bed {
         self.step_without(name, base, &[], work)
     }
 
-    fn step_without(&self, name: &str, base: &Snapshot, stubs: &[Stub], work: impl FnOnce(&Path) + Send) -> Snapshot {
+    fn step_without(
+        &self,
+        name: &str,
+        base: &Snapshot,
+        stubs: &[Stub],
+        work: impl FnOnce(&Path) + Send,
+    ) -> Snapshot {
         let strategy = strategy(name, self.setup.clone()).unwrap();
         let mut workspace = strategy.prepare(base).unwrap();
         let target = TempDir::new_in(self.scratch.path()).unwrap();
@@ -100,13 +106,17 @@ fn write(root: &Path, write: &Write) {
     // A link that leads out of the view would write to the host, and a pipe would wait for its reader: none is opened.
     let plain = |number: &u8| fs::symlink_metadata(at(number)).is_ok_and(|stat| stat.is_file());
     let result = match write {
-        Write::File(path, len, seed) if plain(path) || fs::symlink_metadata(at(path)).is_err() => fs::write(at(path), bytes(*len, *seed)),
-        Write::At(path, offset, seed) if plain(path) => {
-            File::options().write(true).open(at(path)).and_then(|file| file.write_all_at(&bytes(5000, *seed), u64::from(*offset)))
+        Write::File(path, len, seed) if plain(path) || fs::symlink_metadata(at(path)).is_err() => {
+            fs::write(at(path), bytes(*len, *seed))
         }
-        Write::Truncate(path, len) if plain(path) => {
-            File::options().write(true).open(at(path)).and_then(|file| file.set_len(u64::from(*len)))
-        }
+        Write::At(path, offset, seed) if plain(path) => File::options()
+            .write(true)
+            .open(at(path))
+            .and_then(|file| file.write_all_at(&bytes(5000, *seed), u64::from(*offset))),
+        Write::Truncate(path, len) if plain(path) => File::options()
+            .write(true)
+            .open(at(path))
+            .and_then(|file| file.set_len(u64::from(*len))),
         Write::Directory(path) => fs::create_dir(at(path)),
         Write::Symlink(path, target) => symlink(place(Path::new(""), *target), at(path)),
         Write::Link(from, to) => fs::hard_link(at(from), at(to)),
@@ -118,8 +128,12 @@ fn write(root: &Path, write: &Write) {
         }
         Write::Chown(path, id) => lchown(at(path), Some(*id), Some(id / 2)),
         Write::Xattr(path, value) if plain(path) => xattr::set(at(path), OsStr::new("user.test"), &[*value]),
-        Write::Fifo(path) => mknod(&at(path), SFlag::S_IFIFO, Mode::from_bits_truncate(0o600), 0).map_err(Into::into),
-        Write::Device(path) => mknod(&at(path), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), 259).map_err(Into::into),
+        Write::Fifo(path) => {
+            mknod(&at(path), SFlag::S_IFIFO, Mode::from_bits_truncate(0o600), 0).map_err(Into::into)
+        }
+        Write::Device(path) => {
+            mknod(&at(path), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), 259).map_err(Into::into)
+        }
         _ => Ok(()),
     };
     drop(result);
@@ -133,7 +147,14 @@ fn set_times(root: &Path) {
         }
     }
     let time = TimeSpec::new(1_000_000_000, 7);
-    utimensat(nix::fcntl::AT_FDCWD, root, &time, &time, UtimensatFlags::NoFollowSymlink).unwrap();
+    utimensat(
+        nix::fcntl::AT_FDCWD,
+        root,
+        &time,
+        &time,
+        UtimensatFlags::NoFollowSymlink,
+    )
+    .unwrap();
 }
 
 fn writes() -> impl Strategy<Value = Vec<Write>> {
@@ -158,7 +179,9 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
 }
 
 fn listing(store: &Arc<dyn Store>, tree: TreeRef) -> Vec<String> {
-    let mut lines: Vec<_> = walk::walk(store, tree).map(|found| format!("{:?}", found.unwrap())).collect();
+    let mut lines: Vec<_> = walk::walk(store, tree)
+        .map(|found| format!("{:?}", found.unwrap()))
+        .collect();
     let root = root::read(&**store, tree.tree).unwrap();
     lines.push(format!("{:?} {:?}", root.meta, root.links));
     lines
@@ -211,7 +234,10 @@ fn needs_root_a_materialised_tree_scans_back_to_itself() {
     assert_eq!(listing(&bed.setup.store, again), listing(&bed.setup.store, tree));
     assert_eq!(again, tree);
     use std::os::unix::fs::MetadataExt;
-    assert!(fs::metadata(target.path().join("sparse")).unwrap().blocks() < 1000, "holes stay holes");
+    assert!(
+        fs::metadata(target.path().join("sparse")).unwrap().blocks() < 1000,
+        "holes stay holes"
+    );
 }
 
 /// `cap_net_raw+ep`, revision 2.
@@ -233,11 +259,22 @@ fn a_view_that_was_never_mounted_is_its_base() {
 #[test]
 fn needs_root_and_fuse_mount_points_that_stayed_empty_are_no_change() {
     let bed = Bed::new();
-    let stub = |path: &str, directory| Stub { path: path.into(), directory };
-    let stubs = [stub("/etc", true), stub("/etc/hosts", false), stub("/proc", true), stub("/used", true), stub("/gone", false)];
+    let stub = |path: &str, directory| Stub {
+        path: path.into(),
+        directory,
+    };
+    let stubs = [
+        stub("/etc", true),
+        stub("/etc/hosts", false),
+        stub("/proc", true),
+        stub("/used", true),
+        stub("/gone", false),
+    ];
     for strategy in STRATEGIES {
         let scratch = Snapshot::Stored(root::scratch(&*bed.setup.store).unwrap());
-        let base = bed.step(strategy.name, &scratch, |root| fs::write(root.join("file"), "x").unwrap());
+        let base = bed.step(strategy.name, &scratch, |root| {
+            fs::write(root.join("file"), "x").unwrap()
+        });
         let made = bed.step_without(strategy.name, &base, &stubs, |root| {
             let before = fs::symlink_metadata(root).unwrap().modified().unwrap();
             for directory in ["etc", "proc", "used"] {
@@ -247,7 +284,9 @@ fn needs_root_and_fuse_mount_points_that_stayed_empty_are_no_change() {
             fs::write(root.join("used/file"), "").unwrap();
             File::open(root).unwrap().set_modified(before).unwrap();
         });
-        let paths: Vec<_> = walk::walk(&bed.setup.store, made.sealed().unwrap()).map(|found| found.unwrap().0.to_string()).collect();
+        let paths: Vec<_> = walk::walk(&bed.setup.store, made.sealed().unwrap())
+            .map(|found| found.unwrap().0.to_string())
+            .collect();
         assert_eq!(paths, ["/file", "/used", "/used/file"], "{}", strategy.name);
         let only = [stub("/proc", true)];
         let again = bed.step_without(strategy.name, &base, &only, |root| {
@@ -255,6 +294,11 @@ fn needs_root_and_fuse_mount_points_that_stayed_empty_are_no_change() {
             fs::create_dir(root.join("proc")).unwrap();
             File::open(root).unwrap().set_modified(before).unwrap();
         });
-        assert_eq!(again.sealed().unwrap(), base.sealed().unwrap(), "{}", strategy.name);
+        assert_eq!(
+            again.sealed().unwrap(),
+            base.sealed().unwrap(),
+            "{}",
+            strategy.name
+        );
     }
 }

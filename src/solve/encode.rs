@@ -58,11 +58,17 @@ impl<'a> Decoder<'a> {
     }
 
     pub(crate) fn malformed(&self, detail: &'static str) -> StoreError {
-        StoreError::Malformed { what: self.what, detail }
+        StoreError::Malformed {
+            what: self.what,
+            detail,
+        }
     }
 
     fn take(&mut self, len: usize) -> StoreResult<&'a [u8]> {
-        let (head, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.malformed("too short"))?;
+        let (head, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or_else(|| self.malformed("too short"))?;
         self.rest = rest;
         Ok(head)
     }
@@ -88,7 +94,10 @@ impl<'a> Decoder<'a> {
         String::from_utf8(bytes.to_vec()).map_err(|_| self.malformed("not UTF-8"))
     }
 
-    pub(crate) fn list<T>(&mut self, mut each: impl FnMut(&mut Self) -> StoreResult<T>) -> StoreResult<Vec<T>> {
+    pub(crate) fn list<T>(
+        &mut self,
+        mut each: impl FnMut(&mut Self) -> StoreResult<T>,
+    ) -> StoreResult<Vec<T>> {
         let len = self.number()?;
         (0..len).map(|_| each(self)).collect()
     }

@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn a_dropped_ticket_passes_on_and_a_cancelled_waiter_leaves() {
         let flights = Flights::<u8>::new();
-        let Turn::Run(ticket) = flights.join(KEY, &Cancel::new()) else { panic!("free") };
+        let Turn::Run(ticket) = flights.join(KEY, &Cancel::new()) else {
+            panic!("free")
+        };
         let cancelled = Cancel::new();
         cancelled.cancel();
         assert!(matches!(flights.join(KEY, &cancelled), Turn::Cancelled));

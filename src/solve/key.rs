@@ -13,7 +13,8 @@ use silt_store::ContentId;
 
 use super::encode::Encoder;
 use crate::plan::{
-    CacheSharing, CopyItem, CopyOp, CopySource, MountOwner, MountSource, Network, Op, RunMount, RunMountKind, RunOp, Security,
+    CacheSharing, CopyItem, CopyOp, CopySource, MountOwner, MountSource, Network, Op, RunMount, RunMountKind,
+    RunOp, Security,
 };
 
 /// The keys' format. Any change of what is digested, or of what an op does with it, adds one: older records are then
@@ -131,7 +132,11 @@ fn run_parts(run: &RunOp) -> Vec<Part> {
         Part::many("hosts", hosts),
         Part::many("files", files),
     ];
-    parts.extend(run.mounts.iter().map(|mount| Part::many("mount", mount_values(mount))));
+    parts.extend(
+        run.mounts
+            .iter()
+            .map(|mount| Part::many("mount", mount_values(mount))),
+    );
     parts
 }
 
@@ -149,7 +154,13 @@ fn mount_values(mount: &RunMount) -> Vec<String> {
             values = begin("tmpfs");
             values.push(size.to_string());
         }
-        RunMountKind::Cache { id, sharing, from, source, owner } => {
+        RunMountKind::Cache {
+            id,
+            sharing,
+            from,
+            source,
+            owner,
+        } => {
             let sharing = match sharing {
                 CacheSharing::Shared => "shared",
                 CacheSharing::Private => "private",
@@ -157,9 +168,20 @@ fn mount_values(mount: &RunMount) -> Vec<String> {
             };
             let from = from.as_ref().map_or_else(|| "empty".to_owned(), mount_source);
             values = begin("cache");
-            values.extend([id.clone(), sharing.to_owned(), from, source.clone(), mount_owner(*owner)]);
+            values.extend([
+                id.clone(),
+                sharing.to_owned(),
+                from,
+                source.clone(),
+                mount_owner(*owner),
+            ]);
         }
-        RunMountKind::Secret { id, required, env, owner } => {
+        RunMountKind::Secret {
+            id,
+            required,
+            env,
+            owner,
+        } => {
             let env = env.as_ref().map_or_else(String::new, |name| format!("={name}"));
             values = begin("secret");
             values.extend([id.clone(), required.to_string(), env, mount_owner(*owner)]);
@@ -292,26 +314,78 @@ mod tests {
 
     fn mounted(kind: RunMountKind, read_only: bool) -> RunOp {
         let target = "/m".into();
-        RunOp { mounts: vec![RunMount { kind, target, read_only }], ..run() }
+        RunOp {
+            mounts: vec![RunMount {
+                kind,
+                target,
+                read_only,
+            }],
+            ..run()
+        }
     }
 
     fn runs() -> Vec<RunOp> {
-        let bind = |from| RunMountKind::Bind { from, source: "1".into() };
-        let owner = MountOwner { uid: 0, gid: 0, mode: 0o755 };
-        let cache = |sharing, from| RunMountKind::Cache { id: "i".into(), sharing, from, source: "/".into(), owner };
-        let secret = |required, env: Option<&str>| RunMountKind::Secret { id: "i".into(), required, env: env.map(Into::into), owner };
+        let bind = |from| RunMountKind::Bind {
+            from,
+            source: "1".into(),
+        };
+        let owner = MountOwner {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+        };
+        let cache = |sharing, from| RunMountKind::Cache {
+            id: "i".into(),
+            sharing,
+            from,
+            source: "/".into(),
+            owner,
+        };
+        let secret = |required, env: Option<&str>| RunMountKind::Secret {
+            id: "i".into(),
+            required,
+            env: env.map(Into::into),
+            owner,
+        };
         let input = MountSource::Input(1);
         vec![
             run(),
-            RunOp { argv: vec!["sh".into(), "-c make".into()], ..run() },
-            RunOp { env: vec!["A=c".into()], ..run() },
-            RunOp { cwd: "/x".into(), ..run() },
-            RunOp { user: "x".into(), ..run() },
-            RunOp { platform: platform("linux/arm64"), ..run() },
-            RunOp { network: Network::None, ..run() },
-            RunOp { security: Security::Insecure, ..run() },
-            RunOp { extra_hosts: vec![], ..run() },
-            RunOp { files: vec![("f".into(), "x".into())], ..run() },
+            RunOp {
+                argv: vec!["sh".into(), "-c make".into()],
+                ..run()
+            },
+            RunOp {
+                env: vec!["A=c".into()],
+                ..run()
+            },
+            RunOp {
+                cwd: "/x".into(),
+                ..run()
+            },
+            RunOp {
+                user: "x".into(),
+                ..run()
+            },
+            RunOp {
+                platform: platform("linux/arm64"),
+                ..run()
+            },
+            RunOp {
+                network: Network::None,
+                ..run()
+            },
+            RunOp {
+                security: Security::Insecure,
+                ..run()
+            },
+            RunOp {
+                extra_hosts: vec![],
+                ..run()
+            },
+            RunOp {
+                files: vec![("f".into(), "x".into())],
+                ..run()
+            },
             mounted(RunMountKind::Tmpfs { size: 1 }, false),
             mounted(RunMountKind::Tmpfs { size: 1 }, true),
             mounted(bind(MountSource::Context(String::new())), true),
@@ -323,7 +397,14 @@ mod tests {
             mounted(secret(true, None), true),
             mounted(secret(false, None), true),
             mounted(secret(true, Some("")), true),
-            mounted(RunMountKind::Ssh { id: "i".into(), required: true, owner }, true),
+            mounted(
+                RunMountKind::Ssh {
+                    id: "i".into(),
+                    required: true,
+                    owner,
+                },
+                true,
+            ),
         ]
     }
 
@@ -331,28 +412,68 @@ mod tests {
     fn every_field_of_an_op_tells_keys_apart() {
         let copies = [
             copy(),
-            CopyOp { from: CopySource::Context(String::new()), ..copy() },
-            CopyOp { sources: vec![CopyItem::Url("a".into())], ..copy() },
-            CopyOp { sources: vec![CopyItem::Inline("a".into(), String::new())], ..copy() },
-            CopyOp { destination: "/b/".into(), ..copy() },
-            CopyOp { chown: Some(String::new()), ..copy() },
-            CopyOp { chmod: Some(Chmod::Octal(0)), ..copy() },
-            CopyOp { unpack: true, ..copy() },
-            CopyOp { unpack_downloads: true, ..copy() },
+            CopyOp {
+                from: CopySource::Context(String::new()),
+                ..copy()
+            },
+            CopyOp {
+                sources: vec![CopyItem::Url("a".into())],
+                ..copy()
+            },
+            CopyOp {
+                sources: vec![CopyItem::Inline("a".into(), String::new())],
+                ..copy()
+            },
+            CopyOp {
+                destination: "/b/".into(),
+                ..copy()
+            },
+            CopyOp {
+                chown: Some(String::new()),
+                ..copy()
+            },
+            CopyOp {
+                chmod: Some(Chmod::Octal(0)),
+                ..copy()
+            },
+            CopyOp {
+                unpack: true,
+                ..copy()
+            },
+            CopyOp {
+                unpack_downloads: true,
+                ..copy()
+            },
             CopyOp { add: true, ..copy() },
             CopyOp { link: true, ..copy() },
-            CopyOp { parents: true, ..copy() },
-            CopyOp { exclude: vec![String::new()], ..copy() },
-            CopyOp { checksum: Some(String::new()), ..copy() },
+            CopyOp {
+                parents: true,
+                ..copy()
+            },
+            CopyOp {
+                exclude: vec![String::new()],
+                ..copy()
+            },
+            CopyOp {
+                checksum: Some(String::new()),
+                ..copy()
+            },
         ];
-        let directory = |path: &str, user: &str| MakeDirectoryOp { path: path.into(), user: user.into() };
+        let directory = |path: &str, user: &str| MakeDirectoryOp {
+            path: path.into(),
+            user: user.into(),
+        };
         let others = [
             Op::Scratch,
             Op::MakeDirectory(directory("/a", "")),
             Op::MakeDirectory(directory("/a", "x")),
             Op::MakeDirectory(directory("/b", "")),
         ];
-        let ops = runs().into_iter().map(Op::Run).chain(copies.into_iter().map(Op::Copy)).chain(others);
+        let ops = runs()
+            .into_iter()
+            .map(Op::Run)
+            .chain(copies.into_iter().map(Op::Copy))
+            .chain(others);
         let ops: Vec<_> = ops.collect();
         let keys: HashSet<_> = ops.iter().map(|op| op_key(&op_parts(op))).collect();
         assert_eq!(keys.len(), ops.len());
@@ -361,10 +482,18 @@ mod tests {
     #[test]
     fn tags_and_context_names_stay_out() {
         let image = |reference: &str| {
-            op_parts(&Op::Image(ImageOp { reference: reference.into(), platform: platform("linux/amd64") }))
+            op_parts(&Op::Image(ImageOp {
+                reference: reference.into(),
+                platform: platform("linux/amd64"),
+            }))
         };
         assert_eq!(image("a"), image("b"));
-        let context = |name: &str| op_parts(&Op::Copy(CopyOp { from: CopySource::Context(name.into()), ..copy() }));
+        let context = |name: &str| {
+            op_parts(&Op::Copy(CopyOp {
+                from: CopySource::Context(name.into()),
+                ..copy()
+            }))
+        };
         assert_eq!(context(""), context("other"));
     }
 
@@ -382,5 +511,10 @@ mod tests {
         assert_eq!(keys.map(|key| key[..16].to_owned()), FIXED);
     }
 
-    const FIXED: [&str; 4] = ["db9f49cbbe631421", "666f77d795a9082e", "39648c2b222026ed", "63f0173dbd2f61d4"];
+    const FIXED: [&str; 4] = [
+        "db9f49cbbe631421",
+        "666f77d795a9082e",
+        "39648c2b222026ed",
+        "63f0173dbd2f61d4",
+    ];
 }

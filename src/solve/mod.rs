@@ -96,7 +96,13 @@ pub trait Executor: Sync {
     ///
     /// # Errors
     /// The vertex's failure: a missing file, an unreachable server.
-    fn identify(&self, vertex: VertexId, op: &Op, sink: &dyn Sink, cancel: &Cancel) -> Result<Outside, Failure>;
+    fn identify(
+        &self,
+        vertex: VertexId,
+        op: &Op,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<Outside, Failure>;
 
     /// What of input `input`, which holds `tree`, the op depends on: all of it, or what a COPY selects.
     ///

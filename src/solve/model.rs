@@ -11,11 +11,11 @@ use proptest::prelude::*;
 use silt_store::{ContentId, MemoryStore, Store, TreeId, TreeRef};
 
 use super::*;
-use silt_store::RecordKind;
 use crate::oci::config::RunConfig;
 use crate::oci::platform::Platform;
 use crate::plan::{CopyItem, CopyOp, CopySource, Edge, ImageOp, Network, Plan, RunOp, Security, Vertex};
 use crate::progress::Event;
+use silt_store::RecordKind;
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<Event>>);
@@ -34,7 +34,10 @@ struct Fake {
 
 impl Produced for Fake {
     fn stored(tree: TreeRef) -> Self {
-        Self { tree, sealed_at: Instant::now() }
+        Self {
+            tree,
+            sealed_at: Instant::now(),
+        }
     }
 
     fn known(&self) -> Option<TreeRef> {
@@ -74,7 +77,10 @@ impl World {
 
     fn outside(&self, op: &Op) -> Outside {
         let parts = match op {
-            Op::Copy(CopyOp { from: CopySource::Context(name), .. }) => vec![Part::one("selection", [self.contexts[name]])],
+            Op::Copy(CopyOp {
+                from: CopySource::Context(name),
+                ..
+            }) => vec![Part::one("selection", [self.contexts[name]])],
             Op::Image(image) => vec![Part::one("image", &image.reference)],
             _ => vec![],
         };
@@ -85,7 +91,11 @@ impl World {
         let mut given: Vec<ContentId> = Vec::new();
         for vertex in &plan.vertices {
             let inputs: Vec<_> = vertex.inputs.iter().map(|edge| given[edge.vertex.0]).collect();
-            let outside = if reads_outside(&vertex.op) { self.outside(&vertex.op) } else { Outside::default() };
+            let outside = if reads_outside(&vertex.op) {
+                self.outside(&vertex.op)
+            } else {
+                Outside::default()
+            };
             given.push(self.give(&vertex.op, &outside, &inputs));
         }
         given
@@ -110,7 +120,11 @@ impl Executor for World {
     fn perform(&self, task: &Task<'_, Fake>) -> Result<Vec<Fake>, Failure> {
         let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_at_once.fetch_max(now, Ordering::SeqCst);
-        let command = if let Op::Run(run) = task.op { run.argv[0].as_str() } else { "" };
+        let command = if let Op::Run(run) = task.op {
+            run.argv[0].as_str()
+        } else {
+            ""
+        };
         for _ in 0..if command == "sleep" { 100 } else { 0 } {
             if task.cancel.is_cancelled() {
                 return Err(Failure::Cancelled);
@@ -119,14 +133,25 @@ impl Executor for World {
         }
         self.at_once.fetch_sub(1, Ordering::SeqCst);
         if command == "fail" {
-            return Err(Failure::Command { exit: 2, reason: "exit status 2".into(), output: "no\n".into(), kept: None });
+            return Err(Failure::Command {
+                exit: 2,
+                reason: "exit status 2".into(),
+                output: "no\n".into(),
+                kept: None,
+            });
         }
         self.performed.lock().unwrap().push(task.name.to_owned());
         let inputs: Vec<_> = task.inputs.iter().map(|input| input.tree.content).collect();
         let content = self.give(task.op, &self.outside(task.op), &inputs);
         let time = self.clock.fetch_add(1, Ordering::SeqCst);
-        let tree = TreeRef { tree: TreeId::of(format!("{content}{time}").as_bytes()), content };
-        Ok(vec![Fake { tree, sealed_at: Instant::now() + Duration::from_millis(time % 4) }])
+        let tree = TreeRef {
+            tree: TreeId::of(format!("{content}{time}").as_bytes()),
+            content,
+        };
+        Ok(vec![Fake {
+            tree,
+            sealed_at: Instant::now() + Duration::from_millis(time % 4),
+        }])
     }
 }
 
@@ -135,7 +160,10 @@ fn platform() -> Platform {
 }
 
 fn image(reference: &str) -> Op {
-    Op::Image(ImageOp { reference: reference.into(), platform: platform() })
+    Op::Image(ImageOp {
+        reference: reference.into(),
+        platform: platform(),
+    })
 }
 
 fn run(argv: &[&str]) -> Op {
@@ -172,7 +200,10 @@ fn copy(from: CopySource) -> Op {
 
 /// Vertices as (op, inputs); the last one is the result, its chain follows first inputs down to a vertex without any.
 fn plan(vertices: Vec<(Op, Vec<usize>)>) -> Plan {
-    let edge = |input: &usize| Edge { vertex: VertexId(*input), output: 0 };
+    let edge = |input: &usize| Edge {
+        vertex: VertexId(*input),
+        output: 0,
+    };
     let result = vertices.len() - 1;
     let mut chain = Vec::new();
     let mut at = result;
@@ -214,7 +245,10 @@ impl Bed {
     fn new() -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
-            world: World { contexts: BTreeMap::from([("a".into(), 0), ("b".into(), 0)]), ..World::default() },
+            world: World {
+                contexts: BTreeMap::from([("a".into(), 0), ("b".into(), 0)]),
+                ..World::default()
+            },
             flights: Flights::new(),
             heard: Heard::default(),
         }
@@ -258,7 +292,13 @@ fn a_second_build_works_nothing_and_is_the_same() {
     let second = bed.solve(&plan).unwrap();
     assert_eq!((second.performed, second.cached), (0, 3));
     assert!(bed.world.performed().is_empty(), "not even the image is needed");
-    let times = |built: &Built| built.chain.iter().map(|step| (step.lower, step.upper, step.created)).collect::<Vec<_>>();
+    let times = |built: &Built| {
+        built
+            .chain
+            .iter()
+            .map(|step| (step.lower, step.upper, step.created))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(times(&first), times(&second));
 }
 
@@ -277,7 +317,10 @@ fn a_step_that_gives_the_same_again_lets_the_rest_hit() {
     bed.world.contexts.insert("a".into(), 1);
     let built = bed.solve(&plan).unwrap();
     assert_eq!(bed.world.performed(), ["0", "1", "2"]);
-    assert_eq!(built.chain.iter().map(|step| step.cached).collect::<Vec<_>>(), [false, false, true, true]);
+    assert_eq!(
+        built.chain.iter().map(|step| step.cached).collect::<Vec<_>>(),
+        [false, false, true, true]
+    );
 }
 
 #[test]
@@ -323,10 +366,17 @@ fn no_cache_runs_again_and_what_follows_sees_the_new() {
 #[test]
 fn a_lost_record_in_the_middle_never_mixes_two_builds() {
     let bed = Bed::new();
-    let plan = plan(vec![(image("base"), vec![]), (run(&["random"]), vec![0]), (run(&["make"]), vec![1])]);
+    let plan = plan(vec![
+        (image("base"), vec![]),
+        (run(&["random"]), vec![0]),
+        (run(&["make"]), vec![1]),
+    ]);
     bed.solve(&plan).unwrap();
     let records = bed.store.records(RecordKind::Cache, b"d").unwrap();
-    let lost = records.iter().find(|(_, record)| String::from_utf8_lossy(&record.value).contains("random")).unwrap();
+    let lost = records
+        .iter()
+        .find(|(_, record)| String::from_utf8_lossy(&record.value).contains("random"))
+        .unwrap();
     bed.store.delete_record(RecordKind::Cache, &lost.0).unwrap();
     let op = bed.store.records(RecordKind::Cache, b"c").unwrap();
     for (key, _) in op {
@@ -360,12 +410,18 @@ fn two_builds_at_once_share_a_vertex_in_flight() {
     let bed = Bed::new();
     let plan = plan(vec![(image("base"), vec![]), (run(&["sleep"]), vec![0])]);
     thread::scope(|scope| {
-        let builds: Vec<_> = (0..4).map(|_| scope.spawn(|| bed.solve(&plan).unwrap().result)).collect();
+        let builds: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| bed.solve(&plan).unwrap().result))
+            .collect();
         let results: Vec<_> = builds.into_iter().map(|build| build.join().unwrap()).collect();
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
     });
     let performed = bed.world.performed();
-    assert_eq!(performed.iter().filter(|name| *name == "1").count(), 1, "{performed:?}");
+    assert_eq!(
+        performed.iter().filter(|name| *name == "1").count(),
+        1,
+        "{performed:?}"
+    );
 }
 
 #[test]
@@ -379,8 +435,17 @@ fn the_first_failure_cancels_the_rest_and_is_the_builds() {
     ]);
     let begin = Instant::now();
     let error = bed.solve(&plan).unwrap_err();
-    assert!(begin.elapsed() < Duration::from_millis(150), "{:?}", begin.elapsed());
-    let SolveError::Vertex { vertex, failure: Failure::Command { exit, output, .. }, .. } = error else {
+    assert!(
+        begin.elapsed() < Duration::from_millis(150),
+        "{:?}",
+        begin.elapsed()
+    );
+    let SolveError::Vertex {
+        vertex,
+        failure: Failure::Command { exit, output, .. },
+        ..
+    } = error
+    else {
         panic!("{error:?}")
     };
     assert_eq!((vertex, exit, output.as_str()), (VertexId(2), 2, "no\n"));
@@ -413,11 +478,22 @@ fn ops() -> impl Strategy<Value = (Op, usize)> {
 }
 
 fn plans() -> impl Strategy<Value = Plan> {
-    prop::collection::vec((ops(), any::<[prop::sample::Index; 2]>(), prop::bool::weighted(0.1)), 1..12).prop_map(|vertices| {
+    prop::collection::vec(
+        (
+            ops(),
+            any::<[prop::sample::Index; 2]>(),
+            prop::bool::weighted(0.1),
+        ),
+        1..12,
+    )
+    .prop_map(|vertices| {
         let mut list = vec![(image("x"), vec![])];
         let mut ignored = vec![false];
         for ((op, count), inputs, ignore) in vertices {
-            let inputs = inputs[..count].iter().map(|index| index.index(list.len())).collect();
+            let inputs = inputs[..count]
+                .iter()
+                .map(|index| index.index(list.len()))
+                .collect();
             list.push((op, inputs));
             ignored.push(ignore);
         }

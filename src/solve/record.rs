@@ -48,7 +48,11 @@ impl CacheRecord {
         for trees in [&self.inputs, &self.outputs, &self.outside] {
             encoder.list(trees, |encoder, tree| encoder.tree(*tree));
         }
-        let mut roots: Vec<_> = [&self.inputs, &self.outputs, &self.outside].into_iter().flatten().copied().collect();
+        let mut roots: Vec<_> = [&self.inputs, &self.outputs, &self.outside]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
         roots.sort_unstable();
         roots.dedup();
         Record {
@@ -130,7 +134,10 @@ impl Index {
     /// # Errors
     /// The store's.
     pub fn knows(&self, op: OpKey) -> StoreResult<bool> {
-        Ok(self.0.record(RecordKind::Cache, &slot(b'o', op.as_bytes()))?.is_some())
+        Ok(self
+            .0
+            .record(RecordKind::Cache, &slot(b'o', op.as_bytes()))?
+            .is_some())
     }
 
     /// Drops the outcome under a definition key: `--no-cache` must not leave it for the next build.
@@ -138,7 +145,8 @@ impl Index {
     /// # Errors
     /// The store's.
     pub fn forget(&self, key: CacheKey) -> StoreResult<()> {
-        self.0.delete_record(RecordKind::Cache, &slot(b'd', key.as_bytes()))
+        self.0
+            .delete_record(RecordKind::Cache, &slot(b'd', key.as_bytes()))
     }
 
     /// Records outcomes, each under its definition key, and under its op and content keys unless those stand already. All they
@@ -169,10 +177,16 @@ mod tests {
 
     #[test]
     fn records_come_back_whole_and_name_their_roots_once() {
-        let tree = |text: &[u8]| TreeRef { tree: TreeId::of(text), content: ContentId::of(text) };
+        let tree = |text: &[u8]| TreeRef {
+            tree: TreeId::of(text),
+            content: ContentId::of(text),
+        };
         let record = CacheRecord {
             name: "[1/2] RUN make".into(),
-            created: Time { seconds: -3, nanos: 7 },
+            created: Time {
+                seconds: -3,
+                nanos: 7,
+            },
             parts: vec![Part::one("op", "run"), Part::many("argv", ["a", ""])],
             input_keys: vec![(CacheKey::from_bytes([7; 32]), 1)],
             inputs: vec![tree(b"in")],

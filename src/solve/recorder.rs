@@ -51,13 +51,21 @@ pub(super) fn run<E: Executor>(
 type Recordable = (CacheKey, Option<(OpKey, CacheKey)>, CacheRecord);
 
 fn sealed<E: Executor>(executor: &E, item: &Pending<'_, E::Snapshot>) -> Result<Recordable, Failure> {
-    let seal = |snapshots: &[E::Snapshot]| snapshots.iter().map(Produced::seal).collect::<Result<Vec<_>, _>>();
+    let seal = |snapshots: &[E::Snapshot]| {
+        snapshots
+            .iter()
+            .map(Produced::seal)
+            .collect::<Result<Vec<_>, _>>()
+    };
     let inputs = seal(&item.outcome.inputs)?;
     let outputs = seal(&item.outcome.outputs)?;
     let fresh = match item.performed {
         None => None,
         Some(op) => {
-            let contents = inputs.iter().enumerate().map(|(input, tree)| executor.content(item.op, input, *tree));
+            let contents = inputs
+                .iter()
+                .enumerate()
+                .map(|(input, tree)| executor.content(item.op, input, *tree));
             let contents = contents.collect::<Result<Vec<_>, _>>()?;
             Some((op, content_key(&item.parts, &contents)))
         }

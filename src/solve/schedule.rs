@@ -87,7 +87,13 @@ pub fn solve<E: Executor>(plan: &Plan, solver: &Solver<'_, E>) -> Result<Built, 
             failed: None,
         };
         let outcome = coordinator.drive(&inbox);
-        let Coordinator { vertices, mut failed, reports, recorder, .. } = coordinator;
+        let Coordinator {
+            vertices,
+            mut failed,
+            reports,
+            recorder,
+            ..
+        } = coordinator;
         drop((recorder, reports));
         if recording.join().is_err() {
             failed.get_or_insert((plan.result, Failure::other("the recorder stopped")));
@@ -122,14 +128,19 @@ fn blame(plan: &Plan, cancel: &Cancel, vertex: VertexId, failure: Failure) -> So
 
 fn check(plan: &Plan) -> Result<(), SolveError> {
     let count = plan.vertices.len();
-    let ordered = |(id, vertex): (usize, &crate::plan::Vertex)| vertex.inputs.iter().all(|edge| edge.vertex.0 < id);
+    let ordered =
+        |(id, vertex): (usize, &crate::plan::Vertex)| vertex.inputs.iter().all(|edge| edge.vertex.0 < id);
     if !plan.vertices.iter().enumerate().all(ordered) {
         return Err(SolveError::Plan("an input does not come before its user"));
     }
     if plan.result.0 >= count || plan.chain.iter().any(|vertex| vertex.0 >= count) {
         return Err(SolveError::Plan("the result is not among the vertices"));
     }
-    if plan.chain.iter().any(|vertex| plan.vertices[vertex.0].inputs.is_empty()) {
+    if plan
+        .chain
+        .iter()
+        .any(|vertex| plan.vertices[vertex.0].inputs.is_empty())
+    {
         return Err(SolveError::Plan("a step of the chain stands on nothing"));
     }
     Ok(())
@@ -148,7 +159,9 @@ fn below(plan: &Plan) -> HashMap<usize, Option<usize>> {
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
         Failure::other(format!("internal error: {text}"))
     })
 }
@@ -228,7 +241,11 @@ where
                     self.drain(inbox);
                     return Err(error);
                 }
-                if self.vertices.iter().all(|state| !state.needed || state.outcome.is_some()) {
+                if self
+                    .vertices
+                    .iter()
+                    .all(|state| !state.needed || state.outcome.is_some())
+                {
                     return Ok(());
                 }
             }
@@ -321,7 +338,11 @@ where
         let (shared, reports) = (self.shared, self.reports.clone());
         self.running += 1;
         self.scope.spawn(move || {
-            let identify = || shared.executor.identify(VertexId(id), &vertex.op, shared.sink, shared.cancel);
+            let identify = || {
+                shared
+                    .executor
+                    .identify(VertexId(id), &vertex.op, shared.sink, shared.cancel)
+            };
             let outside = guarded(identify).and_then(|outside| outside);
             drop(reports.send(Report::Identified(VertexId(id), outside)));
         });
@@ -329,15 +350,22 @@ where
 
     fn work_out_key(&mut self, id: usize) -> Result<(), SolveError> {
         let vertex = &self.plan.vertices[id];
-        let Outer::Known(outside) = &self.vertices[id].outside else { return Ok(()) };
+        let Outer::Known(outside) = &self.vertices[id].outside else {
+            return Ok(());
+        };
         if self.vertices[id].key.is_some() {
             return Ok(());
         }
-        let Some(inputs) = self.input_keys(id) else { return Ok(()) };
+        let Some(inputs) = self.input_keys(id) else {
+            return Ok(());
+        };
         let mut parts = op_parts(&vertex.op);
         parts.extend(outside.parts.iter().cloned());
         let key = definition_key(&parts, &inputs);
-        let inherited = vertex.inputs.iter().any(|edge| self.vertices[edge.vertex.0].tainted);
+        let inherited = vertex
+            .inputs
+            .iter()
+            .any(|edge| self.vertices[edge.vertex.0].tainted);
         let tainted = inherited || (vertex.ignore_cache && recorded(&vertex.op));
         if tainted {
             self.shared.index.forget(key)?;
@@ -349,14 +377,18 @@ where
 
     fn input_keys(&self, id: usize) -> Option<Vec<(CacheKey, usize)>> {
         let inputs = self.plan.vertices[id].inputs.iter();
-        inputs.map(|edge| Some((self.vertices[edge.vertex.0].key?, edge.output))).collect()
+        inputs
+            .map(|edge| Some((self.vertices[edge.vertex.0].key?, edge.output)))
+            .collect()
     }
 
     /// The chain upwards, since a hit there depends on the one below; then the others from the result down, since only
     /// those above tell whether they are needed.
     fn by_need(&self) -> Vec<usize> {
         let chain = self.plan.chain.iter().map(|vertex| vertex.0);
-        let others = (0..self.plan.vertices.len()).rev().filter(|id| !self.below.contains_key(id));
+        let others = (0..self.plan.vertices.len())
+            .rev()
+            .filter(|id| !self.below.contains_key(id));
         chain.chain(others).collect()
     }
 
@@ -376,7 +408,10 @@ where
         }
         if let (Some(record), Some(under)) = (&found, under) {
             let output = self.plan.vertices[id].inputs[0].output;
-            let given = self.vertices[under].outcome.as_ref().and_then(|outcome| outcome.outputs.get(output)?.known());
+            let given = self.vertices[under]
+                .outcome
+                .as_ref()
+                .and_then(|outcome| outcome.outputs.get(output)?.known());
             let continues = self.vertices[under].look == Look::Hit
                 && given.map(|tree| tree.content) == record.inputs.first().map(|tree| tree.content);
             if !continues {
@@ -405,17 +440,25 @@ where
     fn start(&mut self, id: usize) {
         let vertex = &self.plan.vertices[id];
         let state = &self.vertices[id];
-        let (Some(key), Look::Miss, false) = (state.key, state.look, state.started) else { return };
+        let (Some(key), Look::Miss, false) = (state.key, state.look, state.started) else {
+            return;
+        };
         if self.running >= self.limit {
             return;
         }
-        let Outer::Known(outside) = &state.outside else { return };
-        let Some(input_keys) = self.input_keys(id) else { return };
+        let Outer::Known(outside) = &state.outside else {
+            return;
+        };
+        let Some(input_keys) = self.input_keys(id) else {
+            return;
+        };
         let inputs = vertex.inputs.iter().map(|edge| {
             let producer = self.vertices[edge.vertex.0].outcome.as_ref()?;
             producer.outputs.get(edge.output).cloned()
         });
-        let Some(inputs) = inputs.collect::<Option<Vec<_>>>() else { return };
+        let Some(inputs) = inputs.collect::<Option<Vec<_>>>() else {
+            return;
+        };
         let mut parts = op_parts(&vertex.op);
         parts.extend(outside.parts.iter().cloned());
         let ready = Ready {
@@ -452,7 +495,9 @@ fn built<S: Produced>(plan: &Plan, vertices: &[State<S>]) -> Result<Built, Ended
         outcome.ok_or(Ended::Plan("a vertex of the result was not solved"))
     };
     let seal = |vertex: VertexId, snapshots: &[S], output: usize| {
-        let snapshot = snapshots.get(output).ok_or(Ended::Plan("a vertex has no such output"))?;
+        let snapshot = snapshots
+            .get(output)
+            .ok_or(Ended::Plan("a vertex has no such output"))?;
         snapshot.seal().map_err(|failure| Ended::Vertex(vertex, failure))
     };
     let mut chain = Vec::with_capacity(plan.chain.len());
@@ -468,8 +513,18 @@ fn built<S: Produced>(plan: &Plan, vertices: &[State<S>]) -> Result<Built, Ended
         });
     }
     let counted = |cached: bool| {
-        let own = plan.vertices.iter().zip(vertices).filter(|(vertex, _)| !matches!(vertex.op, Op::Image(_) | Op::Scratch));
-        own.filter(|(_, state)| state.outcome.as_ref().is_some_and(|outcome| outcome.cached == cached)).count()
+        let own = plan
+            .vertices
+            .iter()
+            .zip(vertices)
+            .filter(|(vertex, _)| !matches!(vertex.op, Op::Image(_) | Op::Scratch));
+        own.filter(|(_, state)| {
+            state
+                .outcome
+                .as_ref()
+                .is_some_and(|outcome| outcome.cached == cached)
+        })
+        .count()
     };
     Ok(Built {
         result: seal(plan.result, &outcome(plan.result)?.outputs, 0)?,

@@ -58,8 +58,15 @@ pub(super) fn recorded(op: &Op) -> bool {
 
 impl<'a, S: Produced> Ready<'a, S> {
     /// Finds or makes the outcome.
-    pub(super) fn run<E: Executor<Snapshot = S>>(self, shared: &Shared<'_, E>) -> Result<Outcome<S>, Failure> {
-        let flight = if self.tainted { forced(self.key, shared.build) } else { self.key };
+    pub(super) fn run<E: Executor<Snapshot = S>>(
+        self,
+        shared: &Shared<'_, E>,
+    ) -> Result<Outcome<S>, Failure> {
+        let flight = if self.tainted {
+            forced(self.key, shared.build)
+        } else {
+            self.key
+        };
         match shared.flights.join(flight, shared.cancel) {
             Turn::Cancelled => Err(Failure::Cancelled),
             Turn::Landed(outcome) => {

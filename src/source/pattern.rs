@@ -93,7 +93,10 @@ impl Pattern {
 
     /// Whether anything in it is not literal.
     pub fn is_wild(&self) -> bool {
-        !self.0.iter().all(|component| matches!(component, Component::Literal(_)))
+        !self
+            .0
+            .iter()
+            .all(|component| matches!(component, Component::Literal(_)))
     }
 
     /// The positions reached without any name: position 0, and those after `**`.
@@ -108,7 +111,9 @@ impl Pattern {
         let mut reached = Vec::new();
         for position in positions {
             match self.0.get(*position) {
-                Some(Component::Literal(literal)) if literal.as_bytes() == name => self.reach(position + 1, &mut reached),
+                Some(Component::Literal(literal)) if literal.as_bytes() == name => {
+                    self.reach(position + 1, &mut reached)
+                }
                 Some(Component::Glob(glob)) if matches(glob, name) => self.reach(position + 1, &mut reached),
                 Some(Component::Any) => self.reach(*position, &mut reached),
                 _ => {}
@@ -135,13 +140,17 @@ impl Pattern {
 fn component(part: &str, pattern: &str) -> Result<Component, PatternError> {
     if !part.contains(['*', '?', '[', '\\']) {
         let name = Name::new(part.as_bytes());
-        return name.map(Component::Literal).map_err(|problem| PatternError::Name {
-            pattern: pattern.to_owned(),
-            problem,
-        });
+        return name
+            .map(Component::Literal)
+            .map_err(|problem| PatternError::Name {
+                pattern: pattern.to_owned(),
+                problem,
+            });
     }
     let tokens = tokens(&mut part.chars());
-    tokens.map(Component::Glob).ok_or_else(|| PatternError::Malformed(pattern.to_owned()))
+    tokens
+        .map(Component::Glob)
+        .ok_or_else(|| PatternError::Malformed(pattern.to_owned()))
 }
 
 fn tokens(chars: &mut Chars<'_>) -> Option<Vec<Token>> {
@@ -283,7 +292,9 @@ mod tests {
             assert_eq!(one(pattern, name.as_bytes()), expected, "{pattern} {name}");
         }
         assert!(one("a?b", b"a\xffb"));
-        for bad in ["[]a]", "[-]", "[x-]", "[-x]", "[", "[^", "[^bc", "a[", "\\", "[a-b-c]"] {
+        for bad in [
+            "[]a]", "[-]", "[x-]", "[-x]", "[", "[^", "[^bc", "a[", "\\", "[a-b-c]",
+        ] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }
     }
@@ -308,7 +319,10 @@ mod tests {
         assert!(reaches(&["a", "b", "c", "x.c"]));
         assert!(!reaches(&["a", "b", "x.h"]));
         assert!(!reaches(&["x.c"]));
-        assert_eq!(Pattern::parse("/../a//./b/..").unwrap(), Pattern::parse("a").unwrap());
+        assert_eq!(
+            Pattern::parse("/../a//./b/..").unwrap(),
+            Pattern::parse("a").unwrap()
+        );
         assert!(Pattern::parse(".").unwrap().components().is_empty());
     }
 }

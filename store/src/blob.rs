@@ -11,3 +11,5 @@ mod write;
 pub use read::{Reader, Segment, chunks, present, read_all, read_at, segments};
 pub use rewrite::rewrite;
 pub use write::{ChunkWriter, from_bytes, write};
+
+pub use crate::chunker::SparseRead;

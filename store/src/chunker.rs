@@ -29,9 +29,25 @@ pub(crate) enum Piece {
     Hole(u64),
 }
 
+/// A stream that knows of zeros ahead without reading them.
+pub trait SparseRead: Read {
+    /// Passes over zeros that come next and says how many: a multiple of `unit`, 0 where the next bytes must be read.
+    ///
+    /// # Errors
+    /// What finding out meets.
+    fn skip_zeros(&mut self, unit: u64) -> std::io::Result<u64>;
+}
+
+impl<R: SparseRead + ?Sized> SparseRead for &mut R {
+    fn skip_zeros(&mut self, unit: u64) -> std::io::Result<u64> {
+        (**self).skip_zeros(unit)
+    }
+}
+
 /// Cuts a stream.
 pub(crate) struct Chunker<R> {
     reader: R,
+    skip_zeros: fn(&mut R, u64) -> std::io::Result<u64>,
     buffer: Vec<u8>,
     /// Bytes of the buffer already given out.
     start: usize,
@@ -47,6 +63,7 @@ impl<R: Read> Chunker<R> {
     pub(crate) fn new(head: Vec<u8>, reader: R) -> Self {
         Self {
             reader,
+            skip_zeros: |_, _| Ok(0),
             buffer: head,
             start: 0,
             solid: 0,
@@ -60,6 +77,17 @@ impl<R: Read> Chunker<R> {
         Self {
             offset,
             ..Self::new(Vec::new(), reader)
+        }
+    }
+
+    /// As `new`; the pieces are the same, but holes that `reader` knows of are not read.
+    pub(crate) fn sparse(head: Vec<u8>, reader: R) -> Self
+    where
+        R: SparseRead,
+    {
+        Self {
+            skip_zeros: R::skip_zeros,
+            ..Self::new(head, reader)
         }
     }
 
@@ -115,9 +143,22 @@ impl<R: Read> Chunker<R> {
         {
             self.start += len;
             zeros += len as u64;
+            zeros += self.skip()?;
             self.fill()?;
         }
         Ok(zeros)
+    }
+
+    /// Passes over zeros ahead of the buffer where the buffer ends in zeros: among zeros their order does not matter.
+    fn skip(&mut self) -> std::io::Result<u64> {
+        let rest = &self.buffer[self.start..];
+        let ends_block = (self.offset + self.buffer.len() as u64).is_multiple_of(HOLE as u64);
+        if self.ended || rest.len() >= MAX + HOLE || !ends_block || !is_zero(rest) {
+            return Ok(0);
+        }
+        let skipped = (self.skip_zeros)(&mut self.reader, HOLE as u64)?;
+        self.offset += skipped;
+        Ok(skipped)
     }
 
     /// Moves `solid` to the next hole, or to `window` or beyond.
@@ -215,8 +256,64 @@ mod tests {
     }
 
     #[test]
-    fn a_terabyte_of_zeros_is_one_hole() {
+    fn many_zeros_are_one_hole() {
         let chunker = Chunker::new(Vec::new(), std::io::repeat(0).take(10 * 1024 * 1024 + 5));
         assert_eq!(pieces(chunker), [Piece::Hole(10 * 1024 * 1024 + 5)]);
+    }
+
+    /// Data with zeros in front of each part, which are passed over when asked.
+    struct Gaps(Vec<(u64, Vec<u8>)>);
+
+    impl Read for Gaps {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            let Some((zeros, data)) = self.0.first_mut() else {
+                return Ok(0);
+            };
+            let len = match *zeros {
+                0 => data.len().min(buf.len()),
+                zeros => zeros.min(buf.len() as u64) as usize,
+            };
+            if *zeros > 0 {
+                buf[..len].fill(0);
+                *zeros -= len as u64;
+            } else {
+                buf[..len].copy_from_slice(&data[..len]);
+                data.drain(..len);
+            }
+            if *zeros == 0 && data.is_empty() {
+                self.0.remove(0);
+            }
+            Ok(len)
+        }
+    }
+
+    impl SparseRead for Gaps {
+        fn skip_zeros(&mut self, unit: u64) -> std::io::Result<u64> {
+            let Some((zeros, _)) = self.0.first_mut() else {
+                return Ok(0);
+            };
+            let skipped = *zeros / unit * unit;
+            *zeros -= skipped;
+            Ok(skipped)
+        }
+    }
+
+    #[test]
+    fn zeros_passed_over_give_the_same_pieces() {
+        for gap in [0, 1, 4096, 16_384, 300_000, 1 << 20, 5_000_001] {
+            let gaps = || {
+                Gaps(vec![
+                    (gap, noise(400_000, gap)),
+                    (3 * gap, noise(20_000, 4)),
+                    (gap, vec![0; 70_000]),
+                ])
+            };
+            assert!(
+                pieces(Chunker::sparse(Vec::new(), gaps())) == pieces(Chunker::new(Vec::new(), gaps())),
+                "{gap}"
+            );
+        }
+        let vast = Gaps(vec![(1 << 50, vec![1; 5])]);
+        assert_eq!(pieces(Chunker::sparse(Vec::new(), vast)).len(), 2);
     }
 }

@@ -98,9 +98,9 @@ fn shift(path: &Path, uid: &dyn Fn(u32) -> u32, gid: &dyn Fn(u32) -> u32) {
         fs::set_permissions(path, metadata.permissions()).unwrap();
     }
     if metadata.is_dir() {
-        fs::read_dir(path)
-            .unwrap()
-            .for_each(|entry| shift(&entry.unwrap().path(), uid, gid));
+        for entry in fs::read_dir(path).unwrap() {
+            shift(&entry.unwrap().path(), uid, gid);
+        }
     }
 }
 
@@ -147,6 +147,26 @@ fn needs_root_a_user_without_subids_is_told_what_to_do() {
         assert!(removed.success());
     }
     assert_passed(&user.tests("inner_without_subids"), 1);
+}
+
+#[test]
+fn needs_root_where_user_namespaces_are_refused_the_user_is_told_what_to_do() {
+    let user = User::new("barred");
+    // A namespace whose own limit is 0 stands for a host that refuses them.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"";
+    let tests = user.home.path().join("tests");
+    let inner = "sandbox::ordinary::inner_without_user_namespaces";
+    let words = [
+        "unshare",
+        "-r",
+        "sh",
+        "-c",
+        script,
+        tests.to_str().unwrap(),
+        "--ignored",
+        inner,
+    ];
+    assert_passed(&user.command(&words).output().unwrap(), 1);
 }
 
 fn home() -> PathBuf {
@@ -253,8 +273,19 @@ fn inner_works_on_a_mount() {
 #[ignore = "run as an ordinary user by a test above"]
 fn inner_cannot_open_fuse_the_error_names_the_remedy() {
     let never = |_device| panic!("there is no device to serve");
-    let error = own_helper().spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0).unwrap_err();
-    assert!(matches!(&error, SandboxError::Setup { step: Step::OpenFuse, .. }), "{error}");
+    let error = own_helper()
+        .spawn(&spec(&["true"]), RootFilesystem::Fuse(Box::new(never)), piped().0)
+        .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            SandboxError::Setup {
+                step: Step::OpenFuse,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("chmod 666 /dev/fuse"));
 }
 
@@ -288,5 +319,28 @@ fn inner_without_subids_the_error_names_the_remedy() {
     assert!(
         hint.contains("usermod --add-subuids") && hint.contains("/etc/subuid"),
         "{hint}"
+    );
+}
+
+#[test]
+#[ignore = "run as an ordinary user by a test above"]
+fn inner_without_user_namespaces_the_error_names_the_remedy() {
+    let error = Helper::start(&home().join("silt")).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            SandboxError::Setup {
+                step: Step::UserNamespace,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("sysctl -w user.max_user_namespaces"),
+        "{error}"
     );
 }

@@ -33,7 +33,7 @@ pub struct Expanded {
     pub text: String,
     /// The text split at blanks that were neither quoted nor escaped, those that came out of variables included.
     pub words: Vec<String>,
-    /// Variables that were asked for and not set.
+    /// Variables that were asked for and not set, but for the forms that provide for it, such as `${V:-w}`.
     pub unset: BTreeSet<String>,
     /// Variables that were asked for and set.
     pub used: BTreeSet<String>,
@@ -341,7 +341,12 @@ impl Scanner<'_> {
         operator: char,
         empty_is_unset: bool,
     ) -> Result<String, ExpansionError> {
+        // A form that says what to do without a value asks for none.
+        let was_unset = self.done.unset.contains(name);
         let value = self.value(name);
+        if !was_unset {
+            self.done.unset.remove(name);
+        }
         let has_value = value
             .as_ref()
             .is_some_and(|value| !(empty_is_unset && value.is_empty()));

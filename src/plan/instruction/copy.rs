@@ -94,6 +94,17 @@ fn sources(instruction: &Instruction) -> Result<Vec<SourceName>, PlanError> {
     Ok(vec![SourceName::new(name, flag.span)?])
 }
 
+/// The source words that are paths, of a COPY or ADD that was checked.
+pub(in crate::plan) fn source_words(instruction: &Instruction) -> Vec<Word> {
+    let words = paths(instruction, "COPY")
+        .map(|paths| paths.sources)
+        .unwrap_or_default();
+    words
+        .into_iter()
+        .filter(|word| instruction.heredoc_of(&word.text).is_none())
+        .collect()
+}
+
 /// A source with its variables expanded.
 pub(super) enum Expanded {
     Path(String),
@@ -230,7 +241,7 @@ fn destination_path(directory: &str, destination: &str) -> String {
 }
 
 /// A source path as the op has it: relative to the source's root, without `.`, `..` and outer slashes.
-pub(super) fn clean_source(path: &str, parents: bool) -> String {
+pub(in crate::plan) fn clean_source(path: &str, parents: bool) -> String {
     if parents && let Some((parent, rest)) = path.split_once("/./") {
         let (parent, rest) = (clean_source(parent, false), clean_source(rest, false));
         return if parent == "." {
@@ -246,7 +257,7 @@ pub(super) fn clean_source(path: &str, parents: bool) -> String {
 }
 
 /// Whether a source is a URL: ADD downloads it, COPY refuses it.
-pub(super) fn is_url(path: &str) -> bool {
+pub(in crate::plan) fn is_url(path: &str) -> bool {
     path.starts_with("http://") || path.starts_with("https://")
 }
 

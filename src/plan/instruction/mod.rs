@@ -6,7 +6,7 @@
 mod add;
 pub(super) mod arg;
 mod cmd;
-mod copy;
+pub(super) mod copy;
 mod entrypoint;
 mod env;
 mod expose;
@@ -23,6 +23,8 @@ mod user;
 mod volume;
 mod workdir;
 
+pub(super) use self::mount::MountKind;
+pub(super) use self::run::mounts;
 use super::error::{PlanError, PlanErrorKind};
 use super::planner::Step;
 use crate::dockerfile::{Flag, Form, Instruction, Span, Word};
@@ -147,7 +149,10 @@ pub(super) fn check(instruction: &Instruction, escape: char) -> Result<&'static 
 pub(super) fn check_trigger(instruction: &Instruction, escape: char) -> Result<(), PlanError> {
     // First of all: ONBUILD in ONBUILD in ONBUILD is refused, not descended into.
     if let Some(definition) = definition(&instruction.keyword).filter(|definition| !definition.trigger) {
-        return Err(PlanErrorKind::Trigger { keyword: definition.name }.at(instruction.keyword_span()));
+        return Err(PlanErrorKind::Trigger {
+            keyword: definition.name,
+        }
+        .at(instruction.keyword_span()));
     }
     check(instruction, escape).map(drop)
 }
@@ -268,6 +273,11 @@ fn list(
     expected: &'static str,
 ) -> Result<Vec<Word>, PlanError> {
     match form(instruction, name, expected)? {
+        Form::Exec(words) if words.is_empty() => Err(PlanErrorKind::Arguments {
+            instruction: name,
+            expected,
+        }
+        .at(instruction.arguments_span())),
         Form::Exec(words) => {
             let whole = 0..instruction.arguments().len();
             Ok(words

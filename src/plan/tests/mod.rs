@@ -1,5 +1,7 @@
 mod hostile;
+mod lint;
 mod reference;
+mod stages;
 
 use std::fmt::Write as _;
 
@@ -48,6 +50,56 @@ fn plan_with(text: &str, mut input: PlanInput) -> Result<Plan, String> {
     let dockerfile = parse(text).map_err(|error| error.render("Dockerfile", text))?;
     resolve(&dockerfile, &mut input).map_err(|error| error.render("Dockerfile", text))?;
     plan(&dockerfile, &input).map_err(|error| error.render("Dockerfile", text))
+}
+
+fn build(text: &str, change: impl FnOnce(&mut PlanInput)) -> Plan {
+    let mut input = input();
+    change(&mut input);
+    plan_with(text, input).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+fn plain(text: &str) -> Plan {
+    build(text, |_| {})
+}
+
+fn with_arg(name: &str, value: &str) -> impl FnOnce(&mut PlanInput) {
+    let (name, value) = (name.to_owned(), Some(value.to_owned()));
+    move |input| drop(input.build_args.insert(name, value))
+}
+
+/// The last RUN.
+fn run(plan: &Plan) -> &RunOp {
+    plan.vertices
+        .iter()
+        .rev()
+        .find_map(|vertex| {
+            if let Op::Run(op) = &vertex.op {
+                Some(op)
+            } else {
+                None
+            }
+        })
+        .expect("a RUN")
+}
+
+fn copy(plan: &Plan) -> &CopyOp {
+    plan.vertices
+        .iter()
+        .rev()
+        .find_map(|vertex| {
+            if let Op::Copy(op) = &vertex.op {
+                Some(op)
+            } else {
+                None
+            }
+        })
+        .expect("a COPY")
+}
+
+fn env<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
+    env.iter()
+        .find_map(|entry| entry.split_once('=').filter(|(n, _)| *n == name))
+        .map(|(_, value)| value)
 }
 
 /// A plan as a reviewer wants to read it.
@@ -173,6 +225,7 @@ const MISTAKES: &[&str] = &[
     "FROM debian\nCOPY --from=$X x y\n",
     "FROM debian\nCOPY a\n",
     "FROM debian\nCOPY a b /c\n",
+    "FROM debian\nVOLUME []\n",
     "FROM debian\nCOPY [\"a\", 1]\n",
     "FROM debian\nCOPY https://example.com/x /x\n",
     "FROM debian\nCOPY x <<EOF\nEOF\n",

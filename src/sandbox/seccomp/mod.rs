@@ -12,7 +12,7 @@ use std::io;
 
 use serde::Deserialize;
 
-use super::process::capability;
+use super::capability::capability;
 use super::sys::Instruction;
 
 const PROFILE: &str = include_str!("profile.json");
@@ -262,7 +262,7 @@ fn ranges(numbered: &BTreeMap<u32, Verdict>, default: u16) -> Vec<(u32, Verdict)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::process::DEFAULT_CAPABILITIES;
+    use crate::sandbox::capability::DEFAULT_CAPABILITIES;
 
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
     const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;

@@ -31,10 +31,19 @@ pub(super) fn gather(store: &dyn Store, mut found: Vec<Directory>) -> Result<Gat
             continue;
         }
         let node = Node::Directory(directory::write(store, last.entries)?);
-        found[parent].entries.push((name, Entry { meta: last.meta, node }));
+        found[parent].entries.push((
+            name,
+            Entry {
+                meta: last.meta,
+                node,
+            },
+        ));
     }
     store.put_records_lazily(silt_store::RecordKind::Stat, records)?;
-    Ok(Gathered { directory: top, unseen })
+    Ok(Gathered {
+        directory: top,
+        unseen,
+    })
 }
 
 /// The directory's stat record, if it is no longer what it was.
@@ -42,7 +51,12 @@ fn record(directory: &mut Directory) -> Option<(Vec<u8>, silt_store::Record)> {
     let mut seen = std::mem::take(&mut directory.seen);
     if !directory.complete {
         let gone = |name: &silt_store::Name| seen.iter().all(|file| file.name != *name);
-        let kept: Vec<_> = directory.known.iter().filter(|file| gone(&file.name)).cloned().collect();
+        let kept: Vec<_> = directory
+            .known
+            .iter()
+            .filter(|file| gone(&file.name))
+            .cloned()
+            .collect();
         seen.extend(kept);
     }
     seen.sort_by(|one, other| one.name.cmp(&other.name));

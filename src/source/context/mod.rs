@@ -127,7 +127,11 @@ impl Context {
         for _ in 0..MOST_LINKS {
             let walk = walk::Walk::new(store, self, wanted, &patterns, trust, cancel, watch);
             let found = walk.run()?;
-            let mut met: Vec<_> = found.links.into_iter().filter(|link| !patterns.contains(link)).collect();
+            let mut met: Vec<_> = found
+                .links
+                .into_iter()
+                .filter(|link| !patterns.contains(link))
+                .collect();
             if met.is_empty() {
                 let gathered = gather::gather(&**store, found.directories)?;
                 let tree = root::write(

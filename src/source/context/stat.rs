@@ -89,7 +89,9 @@ impl Stamp {
 
 /// The files of a directory as last seen, sorted by name; empty if never.
 pub(super) fn load(store: &dyn Store, directory: Identity) -> StoreResult<Vec<Seen>> {
-    let Some(record) = store.record(RecordKind::Stat, &directory.key())? else { return Ok(Vec::new()) };
+    let Some(record) = store.record(RecordKind::Stat, &directory.key())? else {
+        return Ok(Vec::new());
+    };
     let mut decoder = Decoder::new(&record.value, "stat record");
     if decoder.number()? != FORMAT {
         return Ok(Vec::new());

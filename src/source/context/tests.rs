@@ -17,7 +17,10 @@ struct Bed {
 
 /// Files in a fresh directory, old enough for the stat cache to believe them.
 fn bed(files: &[(&str, &str)]) -> Bed {
-    let bed = Bed { store: Arc::new(MemoryStore::new()), directory: TempDir::new().unwrap() };
+    let bed = Bed {
+        store: Arc::new(MemoryStore::new()),
+        directory: TempDir::new().unwrap(),
+    };
     for (path, content) in files {
         bed.write(path, content);
     }
@@ -43,9 +46,18 @@ impl Bed {
     fn select_with(&self, patterns: &[&str], ignore: &str, trust: Trust) -> Selection {
         let directory = fs::File::open(self.directory.path()).unwrap();
         let context = Context::new(directory.into(), Ignore::parse(ignore).unwrap());
-        let patterns: Vec<_> = patterns.iter().map(|pattern| Pattern::parse(pattern).unwrap()).collect();
-        let wanted = Wanted { patterns: &patterns, exclude: &Ignore::default(), parents: false };
-        context.select(&self.store, &wanted, trust, &Cancel::new(), &|_| {}).unwrap()
+        let patterns: Vec<_> = patterns
+            .iter()
+            .map(|pattern| Pattern::parse(pattern).unwrap())
+            .collect();
+        let wanted = Wanted {
+            patterns: &patterns,
+            exclude: &Ignore::default(),
+            parents: false,
+        };
+        context
+            .select(&self.store, &wanted, trust, &Cancel::new(), &|_| {})
+            .unwrap()
     }
 
     fn select(&self, patterns: &[&str]) -> Selection {
@@ -64,7 +76,10 @@ fn the_key_is_type_mode_content_and_target() {
     symlink("a", bed.path("l")).unwrap();
     let first = bed.select(&["."]).tree;
     let later = SystemTime::now() + Duration::from_secs(100);
-    fs::File::open(bed.path("a")).unwrap().set_modified(later).unwrap();
+    fs::File::open(bed.path("a"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
     let touched = bed.select(&["."]).tree;
     assert_eq!(first.content, touched.content);
     assert_ne!(first.tree, touched.tree, "the time is kept in the tree");
@@ -96,19 +111,40 @@ fn a_directorys_own_metadata_counts_only_below_the_selected() {
 
 #[test]
 fn only_what_patterns_reach_is_selected() {
-    let bed = bed(&[("a/x.c", ""), ("a/x.h", ""), ("a/b/y.c", ""), ("c/z.c", ""), ("top.c", "")]);
+    let bed = bed(&[
+        ("a/x.c", ""),
+        ("a/x.h", ""),
+        ("a/b/y.c", ""),
+        ("c/z.c", ""),
+        ("top.c", ""),
+    ]);
     assert_eq!(bed.paths(&bed.select(&["a/*.c"])), ["/a", "/a/x.c"]);
-    assert_eq!(bed.paths(&bed.select(&["**/*.c"])), ["/a", "/a/b", "/a/b/y.c", "/a/x.c", "/c", "/c/z.c", "/top.c"]);
-    assert_eq!(bed.paths(&bed.select(&["a/b", "top.c"])), ["/a", "/a/b", "/a/b/y.c", "/top.c"]);
+    assert_eq!(
+        bed.paths(&bed.select(&["**/*.c"])),
+        ["/a", "/a/b", "/a/b/y.c", "/a/x.c", "/c", "/c/z.c", "/top.c"]
+    );
+    assert_eq!(
+        bed.paths(&bed.select(&["a/b", "top.c"])),
+        ["/a", "/a/b", "/a/b/y.c", "/top.c"]
+    );
     assert!(bed.paths(&bed.select(&["none", "a/none"])).is_empty());
 }
 
 #[test]
 fn ignored_files_are_not_there_unless_brought_back() {
-    let bed = bed(&[("keep", ""), ("log/a", ""), ("log/b/c", ""), ("log/b/d", ""), ("tmp/x", "")]);
+    let bed = bed(&[
+        ("keep", ""),
+        ("log/a", ""),
+        ("log/b/c", ""),
+        ("log/b/d", ""),
+        ("tmp/x", ""),
+    ]);
     let selection = bed.select_with(&["."], "log\n!log/b/c\ntmp\n", Trust::Stat);
     assert_eq!(bed.paths(&selection), ["/keep", "/log", "/log/b", "/log/b/c"]);
-    assert!(bed.paths(&bed.select_with(&["tmp/x"], "tmp", Trust::Stat)).is_empty());
+    assert!(
+        bed.paths(&bed.select_with(&["tmp/x"], "tmp", Trust::Stat))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -118,8 +154,14 @@ fn links_lead_to_what_is_beneath_the_context_only() {
     symlink("/real/file", bed.path("absolute")).unwrap();
     symlink("../../../../etc/passwd", bed.path("outside")).unwrap();
     symlink("loop", bed.path("loop")).unwrap();
-    assert_eq!(bed.paths(&bed.select(&["link/file"])), ["/link", "/real", "/real/file"]);
-    assert_eq!(bed.paths(&bed.select(&["absolute"])), ["/absolute", "/real", "/real/file"]);
+    assert_eq!(
+        bed.paths(&bed.select(&["link/file"])),
+        ["/link", "/real", "/real/file"]
+    );
+    assert_eq!(
+        bed.paths(&bed.select(&["absolute"])),
+        ["/absolute", "/real", "/real/file"]
+    );
     assert_eq!(bed.paths(&bed.select(&["outside"])), ["/outside"]);
     assert_eq!(bed.paths(&bed.select(&["loop"])), ["/loop"]);
 }
@@ -135,7 +177,12 @@ fn unchanged_files_are_not_read_again_and_changed_ones_are() {
     // The same length, and the time put back.
     let time = fs::metadata(bed.path("b")).unwrap().modified().unwrap();
     bed.write("b", "9");
-    fs::File::options().write(true).open(bed.path("b")).unwrap().set_modified(time).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(bed.path("b"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
     let changed = bed.select(&["."]);
     assert_eq!(changed.read, 1);
     assert_ne!(changed.tree.content, first.tree.content);
@@ -151,8 +198,17 @@ fn what_was_collected_since_is_read_again() {
     let long = "x".repeat(5000);
     let bed = bed(&[("a", &long)]);
     let first = bed.select(&["."]);
-    let emptied = Bed { store: Arc::new(MemoryStore::new()), directory: bed.directory };
-    emptied.store.put_records_lazily(RecordKind::Stat, bed.store.records(RecordKind::Stat, b"").unwrap()).unwrap();
+    let emptied = Bed {
+        store: Arc::new(MemoryStore::new()),
+        directory: bed.directory,
+    };
+    emptied
+        .store
+        .put_records_lazily(
+            RecordKind::Stat,
+            bed.store.records(RecordKind::Stat, b"").unwrap(),
+        )
+        .unwrap();
     let second = emptied.select(&["."]);
     assert_eq!((second.read, second.tree), (0, first.tree));
     assert!(!second.is_present(&*emptied.store).unwrap());
@@ -183,7 +239,9 @@ fn large_directories_and_files_are_whole() {
     let selection = bed.select(&["."]);
     assert_eq!((selection.files, selection.read), (301, 301));
     assert_eq!(bed.paths(&selection).len(), 302);
-    let entry = walk::lookup(&bed.store, selection.tree, &GuestPath::parse(b"/large").unwrap()).unwrap().unwrap();
+    let entry = walk::lookup(&bed.store, selection.tree, &GuestPath::parse(b"/large").unwrap())
+        .unwrap()
+        .unwrap();
     assert!(matches!(&entry.node, silt_store::Node::File(content) if content.len == 1_000_000));
 }
 
@@ -195,12 +253,18 @@ fn unreadable_is_an_error_with_the_path() {
     fs::create_dir(bed.directory.path()).unwrap();
     let context = Context::new(missing.into(), Ignore::default());
     let patterns = [Pattern::parse(".").unwrap()];
-    let wanted = Wanted { patterns: &patterns, exclude: &Ignore::default(), parents: false };
+    let wanted = Wanted {
+        patterns: &patterns,
+        exclude: &Ignore::default(),
+        parents: false,
+    };
     // A directory that was removed is empty; it is no reason to fail.
     let selected = context.select(&bed.store, &wanted, Trust::Stat, &Cancel::new(), &|_| {});
     assert!(selected.is_ok_and(|selection| selection.files == 0));
     let file = fs::File::open(Path::new("/proc/self/status")).unwrap();
     let context = Context::new(file.into(), Ignore::default());
-    let error = context.select(&bed.store, &wanted, Trust::Stat, &Cancel::new(), &|_| {}).unwrap_err();
+    let error = context
+        .select(&bed.store, &wanted, Trust::Stat, &Cancel::new(), &|_| {})
+        .unwrap_err();
     assert!(error.to_string().contains("opening ."), "{error}");
 }

@@ -73,7 +73,9 @@ fn meta(stat: &FileStat) -> Meta {
 
 /// What is wanted of an entry: `None` is nothing.
 fn reach_of(patterns: &[Pattern], reach: &Reach, name: &Name) -> Option<Reach> {
-    let Reach::Some(positions) = reach else { return Some(Reach::All) };
+    let Reach::Some(positions) = reach else {
+        return Some(Reach::All);
+    };
     let mut further = Vec::new();
     for (number, positions) in positions {
         let pattern = &patterns[*number];
@@ -90,7 +92,9 @@ fn reach_of(patterns: &[Pattern], reach: &Reach, name: &Name) -> Option<Reach> {
 
 /// The only names that can match, if the patterns say so.
 fn literals(patterns: &[Pattern], reach: &Reach) -> Option<Vec<Name>> {
-    let Reach::Some(positions) = reach else { return None };
+    let Reach::Some(positions) = reach else {
+        return None;
+    };
     let mut names = Vec::new();
     for (number, positions) in positions {
         for position in positions {
@@ -107,7 +111,11 @@ fn literals(patterns: &[Pattern], reach: &Reach) -> Option<Vec<Name>> {
 
 impl Walk<'_> {
     pub(super) fn directory(&self, task: DirectoryTask) -> Result<(), ContextError> {
-        let directory = match open(&task.parent, task.name.as_ref(), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+        let directory = match open(
+            &task.parent,
+            task.name.as_ref(),
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+        ) {
             Ok(directory) => Arc::new(directory),
             // Removed, or replaced by something else, since it was listed.
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) if task.name.is_some() => return Ok(()),
@@ -129,7 +137,14 @@ impl Walk<'_> {
             self.entry(&task, &directory, identity, &known, name, &mut outcome)?;
         }
         self.count(outcome.files);
-        let Outcome { entries, seen, unseen, mut tasks, mut to_read, .. } = outcome;
+        let Outcome {
+            entries,
+            seen,
+            unseen,
+            mut tasks,
+            mut to_read,
+            ..
+        } = outcome;
         while !to_read.is_empty() {
             let rest = to_read.split_off(to_read.len().min(FILES_PER_TASK));
             tasks.push(Task::Files(FilesTask {
@@ -160,7 +175,9 @@ impl Walk<'_> {
         name: Name,
         outcome: &mut Outcome,
     ) -> Result<(), ContextError> {
-        let Some(reach) = reach_of(self.patterns, &task.reach, &name) else { return Ok(()) };
+        let Some(reach) = reach_of(self.patterns, &task.reach, &name) else {
+            return Ok(());
+        };
         let mut path = task.path.clone();
         path.push(name.clone());
         let stat = match fstatat(directory, name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -173,13 +190,18 @@ impl Walk<'_> {
         let ignored = self.ignore.child(&task.ignored, &text);
         let excluded = self.exclude.child(&task.excluded, &text);
         if kind == SFlag::S_IFDIR {
-            let hidden = |scope: &Scope, ignore: &Ignore| scope.is_ignored() && !ignore.may_contain_reincluded(&text);
+            let hidden =
+                |scope: &Scope, ignore: &Ignore| scope.is_ignored() && !ignore.may_contain_reincluded(&text);
             if hidden(&ignored, self.ignore) || hidden(&excluded, self.exclude) {
                 return Ok(());
             }
             let within = matches!(task.reach, Reach::All);
             let selected = matches!(reach, Reach::All) && !ignored.is_ignored() && !excluded.is_ignored();
-            let meta = if within || self.parents { meta(&stat) } else { plain_directory() };
+            let meta = if within || self.parents {
+                meta(&stat)
+            } else {
+                plain_directory()
+            };
             let number = self.add(Some((task.number, name.clone())), meta, !selected);
             outcome.tasks.push(Task::Directory(DirectoryTask {
                 number,
@@ -207,7 +229,8 @@ impl Walk<'_> {
                 return Ok(());
             }
             SFlag::S_IFLNK => {
-                let target = readlinkat(directory, name.as_bytes()).map_err(|error| refused("reading", &path, error))?;
+                let target = readlinkat(directory, name.as_bytes())
+                    .map_err(|error| refused("reading", &path, error))?;
                 if let Reach::Some(before) = &task.reach {
                     self.follow(&task.path, target.as_bytes(), before, &name, wanted);
                 }
@@ -219,7 +242,13 @@ impl Walk<'_> {
             _ => return Ok(()),
         };
         outcome.files += 1;
-        outcome.entries.push((name, Entry { meta: meta(&stat), node }));
+        outcome.entries.push((
+            name,
+            Entry {
+                meta: meta(&stat),
+                node,
+            },
+        ));
         Ok(())
     }
 
@@ -227,7 +256,10 @@ impl Walk<'_> {
     fn file(&self, identity: Identity, known: &[Seen], name: Name, stat: &FileStat, outcome: &mut Outcome) {
         let stamp = Stamp::of(stat);
         let meta = meta(stat);
-        let before = known.binary_search_by(|seen| seen.name.cmp(&name)).ok().map(|at| &known[at]);
+        let before = known
+            .binary_search_by(|seen| seen.name.cmp(&name))
+            .ok()
+            .map(|at| &known[at]);
         match before {
             Some(seen) if seen.stamp == stamp && stat.st_dev == identity.device => {
                 outcome.unseen.push(seen.content.clone());
@@ -240,8 +272,17 @@ impl Walk<'_> {
     }
 
     /// Selects what a link leads to that a pattern met, on its way or at its end.
-    fn follow(&self, directory: &[Name], target: &[u8], before: &[(usize, Vec<usize>)], name: &Name, wanted: bool) {
-        let Ok(target) = GuestPath::from_iter(directory.iter().cloned()).join(target) else { return };
+    fn follow(
+        &self,
+        directory: &[Name],
+        target: &[u8],
+        before: &[(usize, Vec<usize>)],
+        name: &Name,
+        wanted: bool,
+    ) {
+        let Ok(target) = GuestPath::from_iter(directory.iter().cloned()).join(target) else {
+            return;
+        };
         if wanted {
             self.met_link(Pattern::literal(target.names().iter().cloned()));
         }
@@ -253,14 +294,20 @@ impl Walk<'_> {
         }
     }
 
-    pub(super) fn read_files(&self, task: FilesTask, writer: &mut ChunkWriter<'_>) -> Result<(), ContextError> {
+    pub(super) fn read_files(
+        &self,
+        task: FilesTask,
+        writer: &mut ChunkWriter<'_>,
+    ) -> Result<(), ContextError> {
         let mut entries = Vec::with_capacity(task.files.len());
         let mut fresh = Vec::with_capacity(task.files.len());
         for (name, meta, stamp) in task.files {
             let mut path = task.path.clone();
             path.push(name.clone());
             let read = read(&task.directory, &name, meta, stamp, writer);
-            let Some((meta, content, stamp)) = read.map_err(|error| error.at(&path))? else { continue };
+            let Some((meta, content, stamp)) = read.map_err(|error| error.at(&path))? else {
+                continue;
+            };
             self.read.fetch_add(1, Ordering::Relaxed);
             if let Some(stamp) = stamp.filter(|stamp| stamp.is_settled(self.began)) {
                 fresh.push(Seen {
@@ -288,11 +335,13 @@ enum ReadError {
 impl ReadError {
     fn at(self, path: &[Name]) -> ContextError {
         match self {
-            Self::System(source) | Self::Store(silt_store::StoreError::Io { source, .. }) => ContextError::Io {
-                path: shown(path),
-                doing: "reading",
-                source,
-            },
+            Self::System(source) | Self::Store(silt_store::StoreError::Io { source, .. }) => {
+                ContextError::Io {
+                    path: shown(path),
+                    doing: "reading",
+                    source,
+                }
+            }
             Self::Store(error) => error.into(),
         }
     }
@@ -320,7 +369,9 @@ fn read(
             Err(error) => return Err(error.into()),
         };
         let mut file = File::from(file);
-        let content = writer.write(&mut file, expected.1.size).map_err(ReadError::Store)?;
+        let content = writer
+            .write(&mut file, expected.1.size)
+            .map_err(ReadError::Store)?;
         let after = fstat(&file)?;
         let stamp = Stamp::of(&after);
         if stamp == expected.1 && content.len == stamp.size {
@@ -337,7 +388,10 @@ fn read(
 
 /// The names in a directory.
 fn list(directory: &OwnedFd) -> nix::Result<Vec<Name>> {
-    let copy = directory.as_fd().try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    let copy = directory
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     let mut names = Vec::new();
     for entry in Dir::from_fd(copy)?.iter() {
         // `.` and `..` are no names.

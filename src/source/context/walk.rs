@@ -146,13 +146,19 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn run(self) -> Result<Found, ContextError> {
-        let root = self.root.as_fd().try_clone_to_owned().map_err(|source| ContextError::Io {
-            path: ".".to_owned(),
-            doing: "opening",
-            source,
-        })?;
+        let root = self
+            .root
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|source| ContextError::Io {
+                path: ".".to_owned(),
+                doing: "opening",
+                source,
+            })?;
         let starts: Vec<_> = self.patterns.iter().map(Pattern::start).enumerate().collect();
-        let all = starts.iter().any(|(pattern, positions)| self.patterns[*pattern].ends(positions));
+        let all = starts
+            .iter()
+            .any(|(pattern, positions)| self.patterns[*pattern].ends(positions));
         let number = self.add(None, plain_directory(), false);
         lock(&self.stack).tasks.push(Task::Directory(DirectoryTask {
             number,
@@ -175,7 +181,10 @@ impl<'a> Walk<'a> {
         let files = self.files.into_inner();
         (self.watch)(files);
         Ok(Found {
-            directories: self.directories.into_inner().unwrap_or_else(PoisonError::into_inner),
+            directories: self
+                .directories
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
             links: self.links.into_inner().unwrap_or_else(PoisonError::into_inner),
             files,
             read: self.read.into_inner(),

@@ -8,7 +8,7 @@ use std::io::Read;
 use bytes::Bytes;
 
 use super::list::Builder;
-use crate::chunker::{Chunker, Piece, WHOLE};
+use crate::chunker::{Chunker, Piece, SparseRead, WHOLE};
 use crate::{ChunkId, Content, Data, Store, StoreError, StoreResult};
 
 /// Content of at most so many bytes is kept in its entry. Part of the format.
@@ -51,6 +51,20 @@ impl<'a> ChunkWriter<'a> {
         self.long(head, reader)
     }
 
+    /// Takes all of `reader` without reading the holes it knows of; the content is that of `write`.
+    ///
+    /// # Errors
+    /// `Io` from the reader; `NoSpace`, `Database`.
+    pub fn write_sparse(&mut self, reader: &mut dyn SparseRead, size_hint: u64) -> StoreResult<Content> {
+        let mut head = Vec::with_capacity((size_hint as usize).min(WHOLE) + 1);
+        let mut limited = (&mut *reader).take(WHOLE as u64);
+        limited.read_to_end(&mut head).map_err(reading)?;
+        if head.len() < WHOLE {
+            return self.short(head.into());
+        }
+        self.cut(Chunker::sparse(head, reader))
+    }
+
     /// Takes `bytes` without copying them when they are short.
     ///
     /// # Errors
@@ -91,7 +105,10 @@ impl<'a> ChunkWriter<'a> {
     }
 
     pub(super) fn long(&mut self, head: Vec<u8>, reader: &mut dyn Read) -> StoreResult<Content> {
-        let mut chunker = Chunker::new(head, reader);
+        self.cut(Chunker::new(head, reader))
+    }
+
+    fn cut<R: Read>(&mut self, mut chunker: Chunker<R>) -> StoreResult<Content> {
         let mut list = Builder::new();
         while let Some(piece) = chunker.next().map_err(reading)? {
             match piece {
