@@ -34,7 +34,6 @@ use silt_store::{Content, ContentId, Data, GuestPath, Store, TreeRef, root, walk
 
 pub use accounts::AccountError;
 pub use error::{CopyError, DownloadError, ExecError};
-pub use run::{FAILED, FailedStep};
 
 use self::copy::{Copy, Download};
 use self::mounts::Mounts;
@@ -128,7 +127,7 @@ impl Performer {
             });
         };
         let selected = context.select(&self.around.store, &wanted, trust, want.cancel, &|files| {
-            watch(files, false)
+            watch(files, false);
         });
         watch(selected.as_ref().map_or(0, |selection| selection.files), true);
         selected.map_err(|error| match error {

@@ -8,9 +8,8 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use silt_fuse::Found;
-use silt_store::{GuestPath, Node, Record, RecordKind, Store, TreeRef, blob, walk};
+use silt_store::{GuestPath, Node, Store, TreeRef, blob, walk};
 
 use super::Surroundings;
 use super::accounts::{Account, Accounts};
@@ -21,7 +20,7 @@ use crate::plan::{RunOp, Security, VertexId};
 use crate::progress::{Event, Sink, Stream};
 use crate::sandbox::{Exit, Spec, Stdio, Stub};
 use crate::snapshot::{Snapshot, Workspace};
-use crate::solve::{CacheKey, Failure, Task};
+use crate::solve::{Failure, Task};
 
 /// Docker's, when neither image nor Dockerfile says otherwise.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,24 +28,6 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const HOSTNAME: &str = "silt";
 /// The end of a step's output that an error shows.
 const TAIL: usize = 16 * 1024;
-/// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal.
-pub const FAILED: &str = "failed/";
-
-/// What is kept of a failed step besides its filesystem: enough to open a shell in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedStep {
-    /// As it was shown.
-    pub name: String,
-    /// What was run.
-    pub run: RunOp,
-    /// Its exit status as a shell gives it.
-    pub exit: i32,
-    /// In words.
-    pub reason: String,
-    /// Seconds since the epoch.
-    pub when: i64,
-}
-
 /// Reads a small file of a snapshot, links followed; a snapshot not sealed yet is sealed only if it has a link there.
 fn read(store: &Arc<dyn Store>, snapshot: &Snapshot, path: &str) -> Result<Option<Vec<u8>>, ExecError> {
     let path = GuestPath::root()
@@ -125,9 +106,9 @@ fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
 
 fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    hosts.push_str(&format!("127.0.1.1\t{hostname}\n"));
-    for (name, address) in extra {
-        hosts.push_str(&format!("{address}\t{name}\n"));
+    let own = [(hostname.to_owned(), "127.0.1.1".to_owned())];
+    for (name, address) in own.iter().chain(extra) {
+        hosts.extend([address, "\t", name, "\n"]);
     }
     hosts
 }
@@ -176,14 +157,7 @@ pub(super) fn run(
         return Err(Failure::Cancelled);
     }
     let (status, reason) = describe(exit);
-    let kept = keep(
-        around,
-        task,
-        op,
-        workspace,
-        running.created_stubs(),
-        (status, &reason),
-    );
+    let kept = keep(workspace, running.created_stubs());
     let tail = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
     Err(Failure::Command {
         exit: status,
@@ -227,13 +201,13 @@ fn streams() -> Result<(Stdio, OwnedFd, OwnedFd), ExecError> {
         path: "a step".into(),
         source,
     };
-    let stdin = File::open("/dev/null").map_err(error)?;
-    let (stdout, stdout_writer) = std::io::pipe().map_err(error)?;
-    let (stderr, stderr_writer) = std::io::pipe().map_err(error)?;
+    let input = File::open("/dev/null").map_err(error)?;
+    let (stdout, output) = std::io::pipe().map_err(error)?;
+    let (stderr, errors) = std::io::pipe().map_err(error)?;
     let stdio = Stdio {
-        stdin: stdin.into(),
-        stdout: stdout_writer.into(),
-        stderr: stderr_writer.into(),
+        stdin: input.into(),
+        stdout: output.into(),
+        stderr: errors.into(),
     };
     Ok((stdio, stdout.into(), stderr.into()))
 }
@@ -243,10 +217,7 @@ fn forward(stream: OwnedFd, which: Stream, task: &Task<'_, Snapshot>, tail: &Mut
     let mut stream = File::from(stream);
     let mut buffer = vec![0; 64 * 1024];
     let mut begun = 0;
-    loop {
-        let Ok(read) = stream.read(&mut buffer[begun..]) else {
-            break;
-        };
+    while let Ok(read) = stream.read(&mut buffer[begun..]) {
         let held = begun + read;
         let whole = if read == 0 {
             held
@@ -300,34 +271,9 @@ fn describe(exit: Exit) -> (i32, String) {
     }
 }
 
-/// Keeps what a failed step left. That it could not be kept is no reason to hide the failure.
-fn keep(
-    around: &Surroundings,
-    task: &Task<'_, Snapshot>,
-    op: &RunOp,
-    workspace: Box<dyn Workspace>,
-    stubs: &[Stub],
-    (exit, reason): (i32, &str),
-) -> Option<TreeRef> {
-    let step = FailedStep {
-        name: task.name.to_owned(),
-        run: op.clone(),
-        exit,
-        reason: reason.to_owned(),
-        when: jiff::Timestamp::now().as_second(),
-    };
-    let kept = workspace.commit(stubs).and_then(|snapshot| {
-        let tree = snapshot.sealed()?;
-        let record = Record {
-            roots: vec![tree],
-            contents: Vec::new(),
-            value: serde_json::to_vec(&step).unwrap_or_default(),
-        };
-        around
-            .store
-            .put_record(RecordKind::Snapshot, failed_key(task.key).as_bytes(), &record)?;
-        Ok(tree)
-    });
+/// What a failed step left. That it could not be kept is no reason to hide the failure.
+fn keep(workspace: Box<dyn Workspace>, stubs: &[Stub]) -> Option<TreeRef> {
+    let kept = workspace.commit(stubs).and_then(|snapshot| snapshot.sealed());
     kept.inspect_err(|error| {
         tracing::warn!(
             error = error as &dyn std::error::Error,
@@ -335,10 +281,6 @@ fn keep(
         );
     })
     .ok()
-}
-
-fn failed_key(key: CacheKey) -> String {
-    format!("{FAILED}{key}")
 }
 
 #[cfg(test)]
