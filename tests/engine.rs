@@ -15,10 +15,19 @@ use crate::scratch::{Ended, Scratch};
 fn ten_first_commands_start_one_engine() {
     let scratch = Scratch::new();
     let children: Vec<_> = (0..10)
-        .map(|_| scratch.command(["engine", "start"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        .map(|_| {
+            scratch
+                .command(["engine", "start"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .collect();
-    let mut answers: Vec<_> =
-        children.into_iter().map(|child| Ended::from(child.wait_with_output().unwrap()).success()).collect();
+    let mut answers: Vec<_> = children
+        .into_iter()
+        .map(|child| Ended::from(child.wait_with_output().unwrap()).success())
+        .collect();
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
     let log = fs::read_to_string(scratch.store.join("engine.log")).unwrap();
@@ -28,16 +37,37 @@ fn ten_first_commands_start_one_engine() {
 #[test]
 fn the_engine_is_private_and_apart_from_its_starter() {
     let scratch = Scratch::new();
-    scratch.command(["engine", "start"]).env("A_SECRET", "of the starter").output().unwrap();
+    scratch
+        .command(["engine", "start"])
+        .env("A_SECRET", "of the starter")
+        .output()
+        .unwrap();
     let pid = scratch.engine_pid().unwrap();
-    let mode = |path: &str| fs::metadata(scratch.store.join(path)).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &str| {
+        fs::metadata(scratch.store.join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
     assert_eq!(mode("engine.sock"), 0o600);
     assert_eq!(mode(""), 0o700);
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("A_SECRET"));
-    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
+    assert_eq!(
+        fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(),
+        Some("/")
+    );
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let session: i32 = status.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap().parse().unwrap();
+    let session: i32 = status
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(3)
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(session, pid, "its own session");
     let own = fs::metadata(&scratch.store).unwrap().uid();
     assert_eq!(own, nix::unistd::geteuid().as_raw());
@@ -46,7 +76,11 @@ fn the_engine_is_private_and_apart_from_its_starter() {
 #[test]
 fn an_idle_engine_leaves_and_takes_its_socket_along() {
     let scratch = Scratch::new();
-    scratch.command(["engine", "start"]).env("SILT_IDLE", "1").output().unwrap();
+    scratch
+        .command(["engine", "start"])
+        .env("SILT_IDLE", "1")
+        .output()
+        .unwrap();
     let pid = scratch.engine_pid().unwrap();
     let begun = Instant::now();
     while scratch.store.join("engine.sock").exists() {
@@ -75,7 +109,10 @@ fn stop_waits_until_the_store_is_free() {
         let pid = scratch.engine_pid().unwrap();
         scratch.run(["engine", "stop"]).success();
         wait_until_gone(pid);
-        assert_eq!(scratch.run(["engine", "status"]).success(), "engine: not running\n");
+        assert_eq!(
+            scratch.run(["engine", "status"]).success(),
+            "engine: not running\n"
+        );
     }
     scratch.run(["engine", "stop"]).success();
 }
@@ -100,7 +137,8 @@ fn another_build_of_silt_takes_over() {
         Ended::from(output)
     };
     run_other(&["images"]).success();
-    let status: serde_json::Value = serde_json::from_str(&run_other(&["engine", "status", "--json"]).success()).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&run_other(&["engine", "status", "--json"]).success()).unwrap();
     assert_ne!(status["Pid"].as_i64().unwrap(), i64::from(pid));
     wait_until_gone(pid);
     run_other(&["engine", "stop"]).success();
@@ -113,7 +151,12 @@ fn garbage_on_the_socket_disturbs_nobody() {
     scratch.run(["engine", "start"]).success();
     let pid = scratch.engine_pid().unwrap();
     let socket = scratch.store.join("engine.sock");
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[4, 0, 0, 0, 0, 0, 0, 0, b'n', b'u', b'l', b'l'], b""] {
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 64],
+        &[4, 0, 0, 0, 0, 0, 0, 0, b'n', b'u', b'l', b'l'],
+        b"",
+    ] {
         UnixStream::connect(&socket).unwrap().write_all(garbage).unwrap();
     }
     scratch.run(["images"]).success();
@@ -126,13 +169,19 @@ fn a_config_file_with_a_misspelt_key_is_named() {
     fs::create_dir_all(&scratch.store).unwrap();
     fs::write(scratch.store.join("config.json"), r#"{"idel": 3}"#).unwrap();
     let stderr = scratch.run(["images"]).failure(125);
-    assert!(stderr.contains("config.json") && stderr.contains("idel"), "{stderr}");
+    assert!(
+        stderr.contains("config.json") && stderr.contains("idel"),
+        "{stderr}"
+    );
 }
 
 /// Flips a bit in the note that the linker wrote.
 fn change_build_id(binary: &mut [u8]) {
     let note = [4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, b'G', b'N', b'U', 0];
-    let at = binary.windows(note.len()).position(|window| window == note).expect("the binary has a build id");
+    let at = binary
+        .windows(note.len())
+        .position(|window| window == note)
+        .expect("the binary has a build id");
     binary[at + note.len()] ^= 1;
 }
 

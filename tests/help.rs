@@ -13,7 +13,10 @@ fn every_commands_help_reads_as_reviewed() {
 
 fn describe(command: &mut clap::Command, name: &str, text: &mut String) {
     writeln!(text, "=== {name}\n{}", command.render_long_help()).unwrap();
-    let children: Vec<_> = command.get_subcommands_mut().filter(|child| !child.is_hide_set()).collect();
+    let children: Vec<_> = command
+        .get_subcommands_mut()
+        .filter(|child| !child.is_hide_set())
+        .collect();
     for child in children {
         let name = format!("{name} {}", child.get_name());
         describe(child, &name, text);
@@ -42,7 +45,10 @@ fn wrong_arguments_are_usage_errors_with_a_suggestion() {
 fn what_cannot_be_read_is_named_before_an_engine_starts() {
     let scratch = Scratch::new();
     let stderr = scratch.run(["build", "."]).failure(1);
-    assert!(stderr.contains("Dockerfile") && stderr.contains("-f FILE"), "{stderr}");
+    assert!(
+        stderr.contains("Dockerfile") && stderr.contains("-f FILE"),
+        "{stderr}"
+    );
     let stderr = scratch.run(["build", "no-such-directory"]).failure(1);
     assert!(stderr.contains("no-such-directory"), "{stderr}");
     let stderr = scratch.run(["import", "no-such.tar"]).failure(1);

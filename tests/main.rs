@@ -4,16 +4,15 @@
     reason = "a test that cannot set up its scene has failed"
 )]
 
-// The engine process: start, race, idle, takeover, death.
-mod engine;
-// Help texts and wrong arguments.
-mod help;
-// Containers, as root and as a plain user.
 // Not tests: a store, a Debian base, rivals and archives to compare with.
 mod scene;
+// Not tests: a store in a temporary directory, for tests of the engine's process alone.
+mod scratch;
 
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
+// The tables of README.md, generated from those of the code.
+mod readme;
 // The same Dockerfile through Docker and through Silt.
 mod parity;
 // The whole way: build, cache, run, containers, several builds at once, Ctrl-C.
@@ -30,6 +29,12 @@ mod faults;
 mod solve;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
+// Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
+mod export;
+// Pulling, from Debian's docker-registry and from servers that misbehave.
+mod registry;
 
-// A store of its own for a test.
-mod scratch;

@@ -86,7 +86,10 @@ impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         use std::os::unix::process::ExitStatusExt;
         Self {
-            status: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap()),
+            status: output
+                .status
+                .code()
+                .unwrap_or_else(|| 128 + output.status.signal().unwrap()),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }

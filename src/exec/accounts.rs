@@ -40,10 +40,11 @@ pub(super) struct Accounts {
 
 /// Who a process runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) identity: Identity,
+pub struct Account {
+    /// Its ids.
+    pub identity: Identity,
     /// Of the user's entry; `/` without one.
-    pub(super) home: String,
+    pub home: String,
 }
 
 /// A number as passwd has it: the kernel keeps ids below 2^32 - 1.

@@ -32,8 +32,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use silt_store::{Content, ContentId, Data, GuestPath, Store, TreeRef, root, walk};
 
-pub use accounts::AccountError;
+pub use accounts::{Account, AccountError};
 pub use error::{CopyError, DownloadError, ExecError};
+pub use run::{FAILED, FailedStep, account, hosts, with_directory};
 
 use self::copy::{Copy, Download};
 use self::mounts::Mounts;

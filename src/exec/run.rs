@@ -8,8 +8,9 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use silt_fuse::Found;
-use silt_store::{GuestPath, Node, Store, TreeRef, blob, walk};
+use silt_store::{GuestPath, Node, Record, RecordKind, Store, TreeRef, blob, walk};
 
 use super::Surroundings;
 use super::accounts::{Account, Accounts};
@@ -20,7 +21,7 @@ use crate::plan::{RunOp, Security, VertexId};
 use crate::progress::{Event, Sink, Stream};
 use crate::sandbox::{Exit, Spec, Stdio, Stub};
 use crate::snapshot::{Snapshot, Workspace};
-use crate::solve::{Failure, Task};
+use crate::solve::{CacheKey, Failure, Task};
 
 /// Docker's, when neither image nor Dockerfile says otherwise.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,6 +29,25 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const HOSTNAME: &str = "silt";
 /// The end of a step's output that an error shows.
 const TAIL: usize = 16 * 1024;
+/// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal. Their roots are what
+/// the step left and what it found.
+pub const FAILED: &str = "failed/";
+
+/// What is kept of a failed step besides its filesystem: enough to open a shell in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedStep {
+    /// As it was shown.
+    pub name: String,
+    /// What was run.
+    pub run: RunOp,
+    /// Its exit status as a shell gives it.
+    pub exit: i32,
+    /// In words.
+    pub reason: String,
+    /// Seconds since the epoch.
+    pub when: i64,
+}
+
 /// Reads a small file of a snapshot, links followed; a snapshot not sealed yet is sealed only if it has a link there.
 fn read(store: &Arc<dyn Store>, snapshot: &Snapshot, path: &str) -> Result<Option<Vec<u8>>, ExecError> {
     let path = GuestPath::root()
@@ -58,15 +78,26 @@ pub(super) fn accounts(store: &Arc<dyn Store>, snapshot: &Snapshot) -> Result<Ac
     Ok(Accounts::parse(&passwd, &group))
 }
 
+/// Who `user`, as USER has it, is in a snapshot.
+///
+/// # Errors
+/// `Account` when there is no such user; the store's.
+pub fn account(store: &Arc<dyn Store>, snapshot: &Snapshot, user: &str) -> Result<Account, ExecError> {
+    Ok(accounts(store, snapshot)?.account(user)?)
+}
+
 /// The base with the directory that the command starts in: an image may name one that it lacks.
-fn with_directory(
+///
+/// # Errors
+/// `Copy` when `cwd` is no path or leads through a file; the store's.
+pub fn with_directory(
     store: &Arc<dyn Store>,
     base: &Snapshot,
-    op: &RunOp,
+    cwd: &str,
     account: &Account,
 ) -> Result<Snapshot, ExecError> {
     let path = GuestPath::root()
-        .join(op.cwd.as_bytes())
+        .join(cwd.as_bytes())
         .map_err(super::CopyError::Name)?;
     if path.names().is_empty() {
         return Ok(base.clone());
@@ -82,7 +113,7 @@ fn with_directory(
         return Ok(base.clone());
     }
     let owner = (account.identity.uid, account.identity.gid);
-    Ok(Snapshot::Stored(make_directory(store, tree, &op.cwd, owner)?))
+    Ok(Snapshot::Stored(make_directory(store, tree, cwd, owner)?))
 }
 
 fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
@@ -104,7 +135,8 @@ fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
     env
 }
 
-fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
+/// A container's /etc/hosts.
+pub fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let own = [(hostname.to_owned(), "127.0.1.1".to_owned())];
     for (name, address) in own.iter().chain(extra) {
@@ -157,7 +189,8 @@ pub(super) fn run(
         return Err(Failure::Cancelled);
     }
     let (status, reason) = describe(exit);
-    let kept = keep(workspace, running.created_stubs());
+    let stubs = running.created_stubs();
+    let kept = keep(around, task, op, workspace, stubs, (status, &reason));
     let tail = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
     Err(Failure::Command {
         exit: status,
@@ -174,7 +207,7 @@ fn prepare(
     mounts: &Mounts,
 ) -> Result<(Spec, Snapshot), ExecError> {
     let account = accounts(&around.store, base)?.account(&op.user)?;
-    let base = with_directory(&around.store, base, op, &account)?;
+    let base = with_directory(&around.store, base, &op.cwd, &account)?;
     let hostname = around.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned());
     let spec = Spec {
         argv: op.argv.clone(),
@@ -271,9 +304,35 @@ fn describe(exit: Exit) -> (i32, String) {
     }
 }
 
-/// What a failed step left. That it could not be kept is no reason to hide the failure.
-fn keep(workspace: Box<dyn Workspace>, stubs: &[Stub]) -> Option<TreeRef> {
-    let kept = workspace.commit(stubs).and_then(|snapshot| snapshot.sealed());
+/// Keeps what a failed step left. That it could not be kept is no reason to hide the failure.
+fn keep(
+    around: &Surroundings,
+    task: &Task<'_, Snapshot>,
+    op: &RunOp,
+    workspace: Box<dyn Workspace>,
+    stubs: &[Stub],
+    (exit, reason): (i32, &str),
+) -> Option<TreeRef> {
+    let step = FailedStep {
+        name: task.name.to_owned(),
+        run: op.clone(),
+        exit,
+        reason: reason.to_owned(),
+        when: jiff::Timestamp::now().as_second(),
+    };
+    let kept = workspace.commit(stubs).and_then(|snapshot| {
+        let tree = snapshot.sealed()?;
+        let base = task.inputs.first().map_or(Ok(tree), Snapshot::sealed)?;
+        let record = Record {
+            roots: vec![tree, base],
+            contents: Vec::new(),
+            value: serde_json::to_vec(&step).unwrap_or_default(),
+        };
+        around
+            .store
+            .put_record(RecordKind::Snapshot, failed_key(task.key).as_bytes(), &record)?;
+        Ok(tree)
+    });
     kept.inspect_err(|error| {
         tracing::warn!(
             error = error as &dyn std::error::Error,
@@ -281,6 +340,10 @@ fn keep(workspace: Box<dyn Workspace>, stubs: &[Stub]) -> Option<TreeRef> {
         );
     })
     .ok()
+}
+
+fn failed_key(key: CacheKey) -> String {
+    format!("{FAILED}{key}")
 }
 
 #[cfg(test)]

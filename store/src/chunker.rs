@@ -266,7 +266,9 @@ mod tests {
 
     impl Read for Gaps {
         fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-            let Some((zeros, data)) = self.0.first_mut() else { return Ok(0) };
+            let Some((zeros, data)) = self.0.first_mut() else {
+                return Ok(0);
+            };
             let len = match *zeros {
                 0 => data.len().min(buf.len()),
                 zeros => zeros.min(buf.len() as u64) as usize,
@@ -287,7 +289,9 @@ mod tests {
 
     impl SparseRead for Gaps {
         fn skip_zeros(&mut self, unit: u64) -> std::io::Result<u64> {
-            let Some((zeros, _)) = self.0.first_mut() else { return Ok(0) };
+            let Some((zeros, _)) = self.0.first_mut() else {
+                return Ok(0);
+            };
             let skipped = *zeros / unit * unit;
             *zeros -= skipped;
             Ok(skipped)
@@ -297,8 +301,17 @@ mod tests {
     #[test]
     fn zeros_passed_over_give_the_same_pieces() {
         for gap in [0, 1, 4096, 16_384, 300_000, 1 << 20, 5_000_001] {
-            let gaps = || Gaps(vec![(gap, noise(400_000, gap)), (3 * gap, noise(20_000, 4)), (gap, vec![0; 70_000])]);
-            assert!(pieces(Chunker::sparse(Vec::new(), gaps())) == pieces(Chunker::new(Vec::new(), gaps())), "{gap}");
+            let gaps = || {
+                Gaps(vec![
+                    (gap, noise(400_000, gap)),
+                    (3 * gap, noise(20_000, 4)),
+                    (gap, vec![0; 70_000]),
+                ])
+            };
+            assert!(
+                pieces(Chunker::sparse(Vec::new(), gaps())) == pieces(Chunker::new(Vec::new(), gaps())),
+                "{gap}"
+            );
         }
         let vast = Gaps(vec![(1 << 50, vec![1; 5])]);
         assert_eq!(pieces(Chunker::sparse(Vec::new(), vast)).len(), 2);
