@@ -55,7 +55,9 @@ impl Engine {
                 name: text.to_owned(),
                 image_id: None,
             }),
-            Err(EngineError::NoContainer { .. }) => Err(EngineError::NoSuch { text: text.to_owned() }),
+            Err(EngineError::NoContainer { .. }) => Err(EngineError::NoSuch {
+                text: text.to_owned(),
+            }),
             Err(error) => Err(error),
         }
     }
@@ -76,7 +78,8 @@ impl Engine {
     }
 
     fn image_origin(&self, text: &str, image: &Image) -> Result<Origin, EngineError> {
-        let own = kept::settings_of(&*self.store, &image.id.to_string())?.map_or(image.layers.len(), |steps| steps.len());
+        let own = kept::settings_of(&*self.store, &image.id.to_string())?
+            .map_or(image.layers.len(), |steps| steps.len());
         let below = match image.layers.len().checked_sub(own) {
             Some(0) | None => self.images.scratch()?,
             Some(base) => image.layers[base - 1].root,
@@ -100,7 +103,9 @@ impl Engine {
             });
         };
         let own = kept::settings_of(&*self.store, &image.id.to_string())?.unwrap_or_default();
-        let setting = (step + own.len()).checked_sub(image.layers.len() + 1).and_then(|index| own.get(index).cloned());
+        let setting = (step + own.len())
+            .checked_sub(image.layers.len() + 1)
+            .and_then(|index| own.get(index).cloned());
         let config = match setting {
             Some(setting) => setting.apply(&image.config.config),
             None => image.config.config.clone(),
@@ -115,7 +120,11 @@ impl Engine {
     }
 
     fn failed_origin(&self, text: &str, name: &str) -> Result<Origin, EngineError> {
-        let name = if name.is_empty() { String::new() } else { Reference::parse(name)?.familiar() };
+        let name = if name.is_empty() {
+            String::new()
+        } else {
+            Reference::parse(name)?.familiar()
+        };
         let Some((step, tree, below)) = kept::failed(&*self.store, &name)? else {
             return Err(EngineError::NoFailed { name });
         };

@@ -105,7 +105,8 @@ impl ContainerRecord {
                     what: "container record",
                     detail,
                 };
-                let container = serde_json::from_slice(&record.value).map_err(|_| malformed("its value is not as expected"))?;
+                let container = serde_json::from_slice(&record.value)
+                    .map_err(|_| malformed("its value is not as expected"))?;
                 let [filesystem, base] = record.roots[..] else {
                     return Err(malformed("it has not two roots"));
                 };
