@@ -9,6 +9,7 @@
     clippy::struct_field_names,
     clippy::unnecessary_wraps,
     clippy::unused_self,
+    clippy::result_large_err,
     reason = "argument structs are named and documented for their reader at the terminal, and all commands have one signature"
 )]
 

@@ -172,7 +172,7 @@ impl Engine {
     fn dispatch(&self, request: Request, call: &Call) -> Result<Outcome, EngineError> {
         match request {
             Request::Build(request) => self.build(&request, call),
-            Request::Run(request) => self.run(*request, call),
+            Request::Run(request) => self.run(&request, call),
             Request::Exec(request) => self.exec(&request, call),
             Request::Containers { all } => Ok(self.list_containers(all)),
             Request::Logs(request) => self.logs(&request, call),
