@@ -141,7 +141,7 @@ impl Run {
         let outcome = attach(
             session,
             &Request::Run(Box::new(request)),
-            files,
+            &files,
             interactive,
             &mut on_start,
         );
@@ -290,7 +290,7 @@ pub(crate) fn environment(process: &ProcessArgs) -> Result<Vec<String>, Failure>
 pub(crate) fn attach(
     session: &Session,
     request: &Request,
-    files: Vec<OwnedFd>,
+    files: &[OwnedFd],
     interactive: bool,
     on_start: &mut dyn FnMut(&str) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
@@ -307,7 +307,7 @@ pub(crate) fn attach(
     let mut relay = None;
     let mut failed = None;
     let progress = crate::progress::render(crate::progress::Kind::Plain, Box::new(io::stderr()));
-    let outcome = client.call(request, &files, &mut |message, mut received| match message {
+    let outcome = client.call(request, files, &mut |message, mut received| match message {
         Message::Started { container } => {
             if let Err(failure) = on_start(&container) {
                 failed = Some(failure);

@@ -69,7 +69,7 @@ impl Shell {
         let outcome = attach(
             session,
             &Request::Run(Box::new(request)),
-            files,
+            &files,
             true,
             &mut |_| Ok(()),
         );

@@ -66,9 +66,8 @@ impl Engine {
     pub(super) fn origin_for_run(&self, request: &RunRequest, call: &Call) -> Result<Origin, EngineError> {
         let text = &request.image;
         let local = match (request.pull, self.origin(text)) {
-            (PullPolicy::Always, _) => None,
+            (PullPolicy::Always, _) | (PullPolicy::Missing, Err(EngineError::NoSuch { .. })) => None,
             (_, Ok(origin)) => Some(origin),
-            (PullPolicy::Missing, Err(EngineError::NoSuch { .. })) => None,
             (_, Err(error)) => return Err(error),
         };
         match local {

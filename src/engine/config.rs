@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::error::EngineError;
 
 /// The idle time when nothing says otherwise.
-pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
+pub const DEFAULT_IDLE: Duration = Duration::from_mins(1);
 
 /// An engine's settings.
 #[derive(Debug, Clone)]

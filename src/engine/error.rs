@@ -10,9 +10,11 @@ use crate::export::{ExportError, OutputError};
 use crate::images::ImageError;
 use crate::oci::platform::PlatformError;
 use crate::oci::reference::ReferenceError;
+use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::snapshot::SnapshotError;
 use crate::solve::SolveError;
+use crate::source::image::SourceError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,12 @@ pub enum EngineError {
     /// The solver itself.
     #[error("the build could not be solved")]
     Solve(#[source] SolveError),
+    /// A base image, or one to run or pull.
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    /// The user's credentials.
+    #[error("{0}")]
+    Registry(#[from] RegistryError),
     /// Neither an image nor a container.
     #[error("there is no image and no container `{text}`")]
     NoSuch {
@@ -232,6 +240,8 @@ impl EngineError {
                 Some("use the silt that wrote this store, or another store with --store DIR".to_owned())
             }
             Self::Image(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
             Self::NoStrategy { name, known } => did_you_mean(name, known.iter().copied())
                 .or_else(|| Some(format!("there are {}", known.join(", ")))),
             Self::Command { address, .. } => address

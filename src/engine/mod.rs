@@ -17,6 +17,10 @@
 //!
 //! In a store directory the engine has `db/` (the database), `containers/` (logs), `scratch/` (written data on its way; what a
 //! dead engine left there is removed at start), `engine.lock`, and whatever the server puts beside.
+#![allow(
+    clippy::result_large_err,
+    reason = "an error ends its request: it is made once, and its size costs nothing"
+)]
 
 mod address;
 mod archive;
@@ -168,7 +172,7 @@ impl Engine {
     fn dispatch(&self, request: Request, call: &Call) -> Result<Outcome, EngineError> {
         match request {
             Request::Build(request) => self.build(&request, call),
-            Request::Run(request) => self.run(*request, call),
+            Request::Run(request) => self.run(&request, call),
             Request::Exec(request) => self.exec(&request, call),
             Request::Containers { all } => Ok(self.list_containers(all)),
             Request::Logs(request) => self.logs(&request, call),

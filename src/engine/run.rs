@@ -24,10 +24,10 @@ use crate::snapshot::Snapshot;
 
 impl Engine {
     /// Creates and starts a container; attached, waits for its end.
-    pub(super) fn run(&self, request: RunRequest, call: &Call) -> Result<Outcome, EngineError> {
+    pub(super) fn run(&self, request: &RunRequest, call: &Call) -> Result<Outcome, EngineError> {
         let lease = self.rocks.lease();
-        let origin = self.origin_for_run(&request, call)?;
-        let record = new_record(&request, &origin)?;
+        let origin = self.origin_for_run(request, call)?;
+        let record = new_record(request, &origin)?;
         let account = exec::account(&self.store, &Snapshot::Stored(origin.tree), &record.config.user)?;
         let base = exec::with_directory(
             &self.store,
@@ -278,5 +278,5 @@ fn new_id() -> Result<String, EngineError> {
             doing: "reading /dev/urandom",
             source,
         })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(blake3::Hash::from_bytes(bytes).to_hex().to_string())
 }

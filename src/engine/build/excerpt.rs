@@ -36,6 +36,15 @@ pub(super) fn excerpt(name: &str, text: &str, lines: Lines) -> String {
     shown
 }
 
+/// A step's name on one line of reasonable length.
+pub(super) fn short(name: &str) -> String {
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.chars().count() <= 60 {
+        return name;
+    }
+    format!("{}\u{2026}", name.chars().take(59).collect::<String>())
+}
+
 /// The end of what a step wrote, set off from our own words.
 pub(super) fn tail(output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
@@ -78,7 +87,7 @@ mod tests {
         let text = "RUN x \\\n".repeat(30);
         let shown = excerpt("Dockerfile", &text, Lines { first: 1, last: 30 });
         assert!(shown.ends_with("| ... 18 more lines\n"), "{shown}");
-        let output: String = (0..50).map(|number| format!("line {number}\n")).collect();
+        let output: String = (0..50).fold(String::new(), |text, number| text + &format!("line {number}\n"));
         let shown = tail(&output);
         assert!(
             shown.contains("line 49") && shown.contains("line 30") && !shown.contains("line 29"),

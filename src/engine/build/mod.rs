@@ -126,8 +126,8 @@ impl Engine {
             flights: &self.flights,
             parallelism: NonZeroUsize::new(self.config.parallel_steps).unwrap_or(NonZeroUsize::MIN),
         };
-        let solved = solve::solve(plan, &solver);
-        solved.map_err(|error| self.build_error(request, plan, error))
+        let outcome = solve::solve(plan, &solver);
+        outcome.map_err(|error| self.build_error(request, plan, error))
     }
 
     /// The image, on the base image if there is one.
@@ -178,6 +178,7 @@ impl Engine {
             } => (vertex, name, lines, failure),
             error => return EngineError::Solve(error),
         };
+        let shown = excerpt::short(&name);
         let excerpt = lines.map_or_else(String::new, |lines| {
             excerpt::excerpt(&request.dockerfile_name, &request.dockerfile, lines)
         });
@@ -186,7 +187,7 @@ impl Engine {
         } = failure
         else {
             return EngineError::Step {
-                name,
+                name: shown,
                 excerpt,
                 failure,
             };
@@ -194,7 +195,7 @@ impl Engine {
         let address =
             kept.and_then(|filesystem| self.keep_failed(request, plan, (vertex, &name), filesystem));
         EngineError::Command {
-            name,
+            name: shown,
             reason,
             detail: format!("{excerpt}{}", excerpt::tail(&output)),
             address,
@@ -214,6 +215,7 @@ impl Engine {
             .iter()
             .map(Reference::familiar)
             .collect();
+        let shown = request.tags.first().map_or("", String::as_str);
         let step = FailedStep {
             name: name.to_owned(),
             setting: kept::setting(plan, vertex).unwrap_or_default(),
@@ -223,7 +225,7 @@ impl Engine {
             },
         };
         match kept::put_failed(&*self.store, &names, &step, left) {
-            Ok(()) => Some(format!("{}@failed", names.first().map_or("", String::as_str))),
+            Ok(()) => Some(format!("{shown}@failed")),
             Err(error) => {
                 tracing::warn!(%error, "a failed step's filesystem was not kept");
                 None

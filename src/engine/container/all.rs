@@ -93,7 +93,8 @@ impl Containers {
         let mut known = self.known();
         let taken = |name: &str| known.values().any(|container| container.record().name == name);
         if record.name.is_empty() {
-            let free = (0..)
+            // One name more than there are containers: one of them is free.
+            let free = (0..=known.len())
                 .map(|attempt| names::name(&record.id, attempt))
                 .find(|name| !taken(name));
             record.name = free.unwrap_or_else(|| record.id.clone());

@@ -241,7 +241,7 @@ mod tests {
         log.close();
         let reopened = Log::open(&path).unwrap();
         assert_eq!(all(&reopened, (0, 0)), b"one\ntwo\n\xff\x00three\nfour\n");
-        assert!(!reopened.wait(reopened.state().len, Duration::from_secs(60)));
+        assert!(!reopened.wait(reopened.state().len, Duration::from_mins(1)));
     }
 
     #[test]

@@ -240,7 +240,7 @@ impl Container {
             }
             let moment = match deadline {
                 Some(deadline) => deadline.checked_duration_since(Instant::now())?,
-                None => Duration::from_secs(3600),
+                None => Duration::from_hours(1),
             };
             inner = self
                 .changed

@@ -35,6 +35,7 @@ pub(crate) struct ContainerRecord {
 }
 
 /// What a container has of its host.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct HostConfig {
     pub(crate) hostname: String,

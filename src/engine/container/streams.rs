@@ -24,7 +24,7 @@ impl Streams {
     pub(crate) fn pipes(stdin: Option<OwnedFd>, output: Option<(File, File)>) -> io::Result<(Self, Stdio)> {
         let (stdout_reader, stdout) = io::pipe()?;
         let (stderr_reader, stderr) = io::pipe()?;
-        let stdio = Stdio {
+        let theirs = Stdio {
             stdin: stdin.map_or_else(null, Ok)?,
             stdout: stdout.into(),
             stderr: stderr.into(),
@@ -33,18 +33,18 @@ impl Streams {
             (Stream::Stdout, File::from(OwnedFd::from(stdout_reader))),
             (Stream::Stderr, File::from(OwnedFd::from(stderr_reader))),
         ];
-        Ok((Self { sources, output }, stdio))
+        Ok((Self { sources, output }, theirs))
     }
 
     /// Streams of a process that will have a terminal.
     pub(crate) fn terminal(output: Option<(File, File)>) -> io::Result<(Self, Stdio)> {
-        let stdio = Stdio {
+        let theirs = Stdio {
             stdin: null()?,
             stdout: null()?,
             stderr: null()?,
         };
         let sources = Vec::new();
-        Ok((Self { sources, output }, stdio))
+        Ok((Self { sources, output }, theirs))
     }
 
     /// Starts copying once the process runs. Gives the threads, and the terminal's master for the caller.

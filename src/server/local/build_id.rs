@@ -43,7 +43,8 @@ fn build_id(file: &File) -> Option<String> {
         let mut notes = vec![0; usize::try_from(len.min(4096)).ok()?];
         file.read_exact_at(&mut notes, offset).ok()?;
         if let Some(id) = find_note(&notes) {
-            return Some(id.iter().take(8).map(|byte| format!("{byte:02x}")).collect());
+            let digits = |text, byte: &u8| format!("{text}{byte:02x}");
+            return Some(id.iter().take(8).fold(String::new(), digits));
         }
     }
     None

@@ -16,7 +16,7 @@ use crate::server::local::launch::{LaunchError, launch};
 use crate::server::local::{Hello, Place, Reply, Welcome, version};
 
 /// How long engines may vanish under our hands before we give up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What to do when no engine runs.
 pub enum Start<'a> {

@@ -114,9 +114,9 @@ impl Server {
             }
             // Containers and background work end without a word to this loop: look again after a while.
             let pause = if idle.is_zero() {
-                Duration::from_secs(3600)
+                Duration::from_hours(1)
             } else {
-                (idle - spent).min(Duration::from_secs(1))
+                idle.saturating_sub(spent).min(Duration::from_secs(1))
             };
             state = self
                 .changed
@@ -207,18 +207,18 @@ impl Server {
         let outcome = match request {
             Request::Status => Outcome::Status(self.status()),
             Request::Shutdown => self.shutdown(),
-            request => self.counted(request, call),
+            request => self.counted(request, &call),
         };
         // The reader ends when the client closes its end, which it does on the outcome.
         drop(reader);
         Ok(outcome)
     }
 
-    fn counted(&self, request: Request, call: Call) -> Outcome {
+    fn counted(&self, request: Request, call: &Call) -> Outcome {
         let kind = request.kind();
         *self.state().requests.entry(kind.to_owned()).or_default() += 1;
         let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.serve.engine.perform(request, &call)
+            self.serve.engine.perform(request, call)
         }));
         let mut state = self.state();
         if let Some(count) = state.requests.get_mut(kind) {
