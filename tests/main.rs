@@ -4,13 +4,10 @@
     reason = "a test that cannot set up its scene has failed"
 )]
 
-// The engine process: start, race, idle, takeover, death.
-mod engine;
-// Help texts and wrong arguments.
-mod help;
-// Containers, as root and as a plain user.
 // Not tests: a store, a Debian base, rivals and archives to compare with.
 mod scene;
+// Not tests: a store in a temporary directory, for tests of the engine's process alone.
+mod scratch;
 
 // Rules about where code may stand: the modules' order, `async`, `unsafe`, sizes.
 mod layering;
@@ -28,8 +25,18 @@ mod clients;
 mod bad_input;
 // A full disk, an engine killed in a RUN and in commits.
 mod faults;
+// Plans performed in one process: steps, copies, the cache, failures, strategies.
+mod solve;
 // A process cut off: namespaces, mounts, capabilities, seccomp, as root and as an ordinary user.
 mod sandbox;
+// The engine process: start, race, idle, takeover, death.
+mod engine;
+// Help texts and wrong arguments.
+mod help;
+// Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
+mod export;
+// Pulling, from Debian's docker-registry and from servers that misbehave.
+mod registry;
 
 // A store of its own for a test.
 mod scratch;

@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, Config, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
 };
 
 use crate::error::Reply;
@@ -76,6 +76,12 @@ impl Adapter {
     pub(crate) fn new(fs: Arc<Fs>, list_attributes: bool) -> Self {
         Self { fs, list_attributes }
     }
+}
+
+/// Whether setuid, setgid and capabilities go when `request` changes a file's bytes. Only WRITE says so (`CAP_FSETID`); fuser does
+/// not pass `FATTR_KILL_SUIDGID` on, and other messages have no such flag: user 0 is taken to have the capability.
+fn may_not_keep(request: &Request) -> bool {
+    request.uid() != 0
 }
 
 fn reply_entry(result: Reply<Attributes>, reply: ReplyEntry) {
@@ -174,8 +180,7 @@ impl Filesystem for Adapter {
             atime: atime.map(time_change),
             mtime: mtime.map(time_change),
             ctime: ctime.map(time),
-            // fuser does not pass FATTR_KILL_SUIDGID on; root without CAP_FSETID is taken for one who has it.
-            kill_privileges: request.uid() != 0,
+            kill_privileges: may_not_keep(request),
         };
         reply_attr(self.fs.set_attributes(ino(number), changes), reply);
     }
@@ -455,9 +460,24 @@ impl Filesystem for Adapter {
         reply_empty(self.fs.remove_xattr(ino(number), name.as_bytes()), reply);
     }
 
-    fn fallocate(
+    /// Python asks on every open whether a file is a terminal.
+    fn ioctl(
         &self,
         _request: &Request,
+        _number: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _data: &[u8],
+        _room: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
         number: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -465,7 +485,10 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let result = allocate_mode(mode).and_then(|mode| self.fs.allocate(ino(number), offset, len, mode));
+        let result = allocate_mode(mode).and_then(|mode| {
+            self.fs
+                .allocate(ino(number), offset, len, mode, may_not_keep(request))
+        });
         reply_empty(result, reply);
     }
 
@@ -486,7 +509,7 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         from: INodeNo,
         _from_handle: FileHandle,
         from_offset: u64,
@@ -500,7 +523,12 @@ impl Filesystem for Adapter {
         // The reply counts in 32 bits.
         let len = len.min(1 << 30);
         reply_written(
-            self.fs.copy((ino(from), from_offset), (ino(to), to_offset), len),
+            self.fs.copy(
+                (ino(from), from_offset),
+                (ino(to), to_offset),
+                len,
+                may_not_keep(request),
+            ),
             reply,
         );
     }

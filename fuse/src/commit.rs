@@ -9,11 +9,21 @@ use nix::errno::Errno;
 use silt_store::{GuestPath, Links, Meta};
 
 use crate::error::Reply;
-use crate::frozen::Stats;
 use crate::inode::{Inode, Node, State};
 use crate::lower::{FrozenDir, LowerDir, LowerEntry, LowerNode};
 use crate::protocol::InodeNo;
 use crate::upper::Upper;
+
+/// How much a step changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Names that are there and new or changed, the directories above them included.
+    pub written: u64,
+    /// Names of the base that are gone.
+    pub removed: u64,
+    /// Bytes of content that were staged.
+    pub staged_bytes: u64,
+}
 
 /// What `freeze` makes of an upper.
 pub(crate) struct Tree {

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use silt_store::{GuestPath, Links, Meta, Root, Store, TreeRef, root};
 
-use crate::commit::Tree;
+use crate::commit::{Stats, Tree};
 use crate::content::Contents;
 use crate::error::FsError;
 use crate::lower::{LowerDir, LowerNode};
@@ -20,17 +20,6 @@ pub enum Base {
     Stored(TreeRef),
     /// An earlier step's result, sealed or not.
     Frozen(Arc<Frozen>),
-}
-
-/// How much a step changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Names that are there and new or changed, the directories above them included.
-    pub written: u64,
-    /// Names of the base that are gone.
-    pub removed: u64,
-    /// Bytes of content that were staged.
-    pub staged_bytes: u64,
 }
 
 /// What `Frozen::read` found.

@@ -11,6 +11,7 @@ mod listing;
 mod model;
 mod names;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,10 +24,24 @@ use crate::content::Contents;
 use crate::error::{FsError, Reply};
 use crate::frozen::{Base, Frozen};
 use crate::protocol::{Attributes, InodeNo};
-use crate::session::Options;
 use crate::staging::Staging;
 use crate::trace::{Message, Trace};
 use crate::upper::Upper;
+
+/// How a mount is served.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory for written data that does not stay in memory. On a real disk.
+    pub staging: PathBuf,
+    /// Threads that serve; each has its own queue. At least 1.
+    pub threads: usize,
+    /// Written data kept in memory, in bytes.
+    pub max_dirty_memory: u64,
+    /// Have the kernel ask for every inode that the step looks at: listings come without attributes.
+    pub trace: bool,
+    /// Refuse every change.
+    pub read_only: bool,
+}
 
 /// A mounted tree.
 #[derive(Debug)]

@@ -43,7 +43,9 @@ mod stubs;
 mod trace;
 mod upper;
 
+pub use commit::Stats;
 pub use error::FsError;
-pub use frozen::{Base, Found, Frozen, Stats};
+pub use frozen::{Base, Found, Frozen};
+pub use fs::Options;
 pub use mount::{mount_at, open_device};
-pub use session::{Options, Session};
+pub use session::Session;

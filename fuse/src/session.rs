@@ -5,33 +5,47 @@
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use parking_lot::{Condvar, Mutex};
 use silt_store::{GuestPath, Store};
 
 use crate::adapter::{self, Adapter};
 use crate::error::FsError;
 use crate::frozen::{Base, Frozen};
-use crate::fs::Fs;
+use crate::fs::{Fs, Options};
 
-/// How a mount is served.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The directory for written data that does not stay in memory. On a real disk.
-    pub staging: PathBuf,
-    /// Threads that serve; each has its own queue. At least 1.
-    pub threads: usize,
-    /// Written data kept in memory, in bytes.
-    pub max_dirty_memory: u64,
-    /// Have the kernel ask for every inode that the step looks at: listings come without attributes.
-    pub trace: bool,
-    /// Refuse every change.
-    pub read_only: bool,
+/// How long `finish` waits for a mount to go that its caller says is gone. Writing back large maps takes seconds.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+
+/// Whether the server has ended, in whatever way.
+#[derive(Debug, Default)]
+struct Ended {
+    yes: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn wait(&self) -> bool {
+        let mut yes = self.yes.lock();
+        self.changed.wait_while_for(&mut yes, |yes| !*yes, PATIENCE);
+        *yes
+    }
+}
+
+/// Says so when dropped, by a panic too.
+struct Ending(Arc<Ended>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        *self.0.yes.lock() = true;
+        self.0.changed.notify_all();
+    }
 }
 
 /// A served mount. Dropped without `finish`, it serves no more.
@@ -41,6 +55,7 @@ pub struct Session {
     /// Stops waiting for a mount that will never come.
     stop: Arc<AtomicBool>,
     server: Option<JoinHandle<io::Result<()>>>,
+    ended: Arc<Ended>,
     device: i32,
 }
 
@@ -57,12 +72,16 @@ impl Session {
     ) -> Result<Self, FsError> {
         let fs = Arc::new(Fs::new(store, base, &options)?);
         let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(Ended::default());
         let number = device.as_raw_fd();
         let server = std::thread::Builder::new()
             .name("silt-fuse".into())
             .spawn({
-                let (fs, stop) = (Arc::clone(&fs), Arc::clone(&stop));
-                move || serve(device, fs, &stop, &options)
+                let (fs, stop, ending) = (Arc::clone(&fs), Arc::clone(&stop), Ending(Arc::clone(&ended)));
+                move || {
+                    let _ending = ending;
+                    serve(device, fs, &stop, &options)
+                }
             })
             .map_err(|source| FsError::Io {
                 doing: "starting a thread",
@@ -72,6 +91,7 @@ impl Session {
             fs,
             stop,
             server: Some(server),
+            ended,
             device: number,
         })
     }
@@ -80,9 +100,12 @@ impl Session {
     /// the mount is gone from every namespace (or was never made): then the kernel has written back all it had.
     ///
     /// # Errors
-    /// `Panicked`, `Io`, `Store`.
+    /// `StillMounted`, `Panicked`, `Io`, `Store`.
     pub fn finish(mut self) -> Result<Frozen, FsError> {
         self.stop.store(true, Ordering::Release);
+        if !self.ended.wait() {
+            return Err(FsError::StillMounted(PATIENCE));
+        }
         if let Some(server) = self.server.take() {
             server
                 .join()

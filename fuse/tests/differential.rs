@@ -15,9 +15,8 @@ fn excused(op: &Op, ours: &Result<Vec<u8>, Errno>) -> bool {
 }
 
 /// Runs `rounds` mounts of `count` operations, each on the last one's result: sealed first, or not.
-fn compare(seed: u64, rounds: u64, count: usize) {
+fn compare(scene: &Scene, seed: u64, rounds: u64, count: usize) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let scene = Scene::new();
     let tmpfs = scene.tmpfs();
     let mut random = Random(seed);
     let mut base = scene.scratch();
@@ -83,10 +82,15 @@ fn root_and_fuse_random_operations_agree_with_tmpfs() {
     let seed = std::env::var("SILT_DIFFERENTIAL_SEED")
         .ok()
         .map_or(1, |seed| seed.parse().unwrap());
-    compare(seed, rounds, 300);
+    compare(&Scene::new(), seed, rounds, 300);
 }
 
 #[test]
 fn root_and_fuse_many_short_mounts_agree_with_tmpfs() {
-    compare(7, 40, 25);
+    compare(&Scene::new(), 7, 40, 25);
+}
+
+#[test]
+fn root_and_fuse_mounts_over_a_store_on_disk_agree_with_tmpfs() {
+    compare(&Scene::on_disk(), 11, 8, 60);
 }

@@ -243,6 +243,7 @@ fn root_and_fuse_foreign_writes_take_privileges_away() {
         "echo x >> file",
         "echo x > file",
         "truncate -s 3 file",
+        "fallocate -l 100 file",
         "dd if=/dev/zero of=file bs=1 count=1 conv=notrunc",
     ] {
         reset();

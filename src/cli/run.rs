@@ -199,7 +199,8 @@ impl Streams {
             return Err(Failure::refused("-it: standard input is not a terminal".to_owned()).hint("leave -t out"));
         }
         Ok(Self {
-            stdin: process.interactive && !detach,
+            // Keys reach a terminal through its master.
+            stdin: process.interactive && !process.tty && !detach,
             output: !detach,
         })
     }

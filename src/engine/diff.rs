@@ -1,7 +1,7 @@
 //! `diff`: what differs between two filesystems, in path order.
 
 use silt_store::diff::{self, ChangeKind as StoreKind};
-use silt_store::{Store, TreeRef};
+use silt_store::TreeRef;
 
 use crate::engine::Engine;
 use crate::engine::call::{Call, Message};

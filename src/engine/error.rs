@@ -185,9 +185,9 @@ pub enum EngineError {
         /// The image.
         image: String,
     },
-    /// A user that the image does not have.
+    /// A user that the image does not have, a working directory that cannot be.
     #[error("{0}")]
-    Identity(#[from] crate::engine::accounts::AccountError),
+    Exec(#[from] crate::exec::ExecError),
     /// An image that containers were made from.
     #[error("`{image}` is used by container `{container}`")]
     ImageInUse {

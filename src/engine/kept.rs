@@ -1,13 +1,14 @@
 //! What the engine remembers of builds besides images: how each step ran, and the filesystem of a step that failed.
 //!
 //! Records: `Build`, key `steps/<image id>`: JSON of `Vec<StepSetting>`, one for each step that the build made; `Snapshot`, key
-//! `failed/<name>` for each name that the build would have given, and `failed/` for the newest: JSON of `FailedStep`, its
+//! `failure/<name>` for each name that the build would have given, and `failure/` for the newest: JSON of `FailedStep`, its
 //! roots the filesystem as the step left it and as it found it.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use silt_store::{Record, RecordKind, Store, StoreError, StoreResult, TreeRef};
 
+use crate::exec::FAILED;
 use crate::oci::config::RunConfig;
 use crate::plan::{Op, Plan, VertexId};
 
@@ -83,8 +84,11 @@ pub(crate) fn settings_of(store: &dyn Store, image: &str) -> StoreResult<Option<
     record.map(|record| decode(&record)).transpose()
 }
 
-/// Remembers a failed step under each of `names`, and as the newest.
-pub(crate) fn put_failed(store: &dyn Store, names: &[String], step: &FailedStep, left: TreeRef, found: TreeRef) -> StoreResult<()> {
+/// Remembers a failed step, which left `left`, under each of `names` and as the newest, in place of the step's own records.
+pub(crate) fn put_failed(store: &dyn Store, names: &[String], step: &FailedStep, left: TreeRef) -> StoreResult<()> {
+    let own = store.records(RecordKind::Snapshot, FAILED.as_bytes())?;
+    let own: Vec<_> = own.iter().filter(|(_, record)| record.roots.first() == Some(&left)).collect();
+    let found = own.first().and_then(|(_, record)| record.roots.get(1)).copied().unwrap_or(left);
     let record = Record {
         roots: vec![left, found],
         contents: Vec::new(),
@@ -93,7 +97,7 @@ pub(crate) fn put_failed(store: &dyn Store, names: &[String], step: &FailedStep,
     for name in names.iter().map(String::as_str).chain([""]) {
         store.put_record(RecordKind::Snapshot, &failed_key(name), &record)?;
     }
-    Ok(())
+    own.iter().try_for_each(|(key, _)| store.delete_record(RecordKind::Snapshot, key))
 }
 
 /// The failed step of `name`, the newest for the empty name: itself, what it left, what it found.
@@ -123,7 +127,7 @@ fn steps_key(image: &str) -> Vec<u8> {
 }
 
 fn failed_key(name: &str) -> Vec<u8> {
-    format!("failed/{name}").into_bytes()
+    format!("failure/{name}").into_bytes()
 }
 
 fn malformed(detail: &'static str) -> StoreError {

@@ -18,9 +18,7 @@
 //! In a store directory the engine has `db/` (the database), `containers/` (logs), `scratch/` (written data on its way; what a
 //! dead engine left there is removed at start), `engine.lock`, and whatever the server puts beside.
 
-mod accounts;
 mod address;
-mod pending;
 mod archive;
 mod build;
 pub mod call;

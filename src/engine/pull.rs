@@ -15,7 +15,7 @@ impl Engine {
         Err(EngineError::NoSuch { text: text.to_owned() })
     }
 
-    pub(super) fn base_image(&self, op: &crate::plan::ImageOp) -> Result<Image, EngineError> {
+    pub(super) fn base_image(&self, op: &crate::plan::ImageOp, _pull: bool, _sink: &std::sync::Arc<dyn crate::progress::Sink>, _cancel: &crate::solve::Cancel) -> Result<Image, EngineError> {
         Ok(self.images.find(&op.reference)?)
     }
 }

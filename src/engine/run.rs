@@ -17,18 +17,23 @@ use crate::engine::container::{
 use crate::engine::error::EngineError;
 use crate::engine::outcome::Outcome;
 use crate::engine::request::{ExecRequest, RunRequest};
+use crate::exec::{self, Account};
 use crate::sandbox::{Exit, Mount, Running, Spec, Stdio};
+use crate::snapshot::Snapshot;
 
 impl Engine {
     /// Creates and starts a container; attached, waits for its end.
     pub(super) fn run(&self, request: RunRequest, call: &Call) -> Result<Outcome, EngineError> {
+        let lease = self.rocks.lease();
         let origin = self.origin_for_run(&request, call)?;
         let record = new_record(&request, &origin)?;
-        let spec = self.spec(&record, &origin)?;
+        let account = exec::account(&self.store, &Snapshot::Stored(origin.tree), &record.config.user)?;
+        let base = exec::with_directory(&self.store, &Snapshot::Stored(origin.tree), cwd(&record.config.working_dir), &account)?;
+        let filesystem = base.sealed()?;
+        let spec = spec(&record, account);
         let streams = streams(call, request.tty, request.stdin, request.output)?;
-        let lease = self.rocks.lease();
-        lease.keep(origin.tree);
-        let container = self.containers.add(record, origin.tree)?;
+        lease.keep(filesystem);
+        let container = self.containers.add(record, origin.tree, filesystem)?;
         let started = self.start(&container, spec, streams, lease);
         let (master, ended) = match started {
             Ok(started) => started,
@@ -69,67 +74,28 @@ impl Engine {
         container.start(&self.containers, start)
     }
 
-    /// What the sandbox needs to know of a container that is about to run.
-    fn spec(&self, record: &ContainerRecord, origin: &Origin) -> Result<Spec, EngineError> {
-        let host = &record.host;
-        let identity = self.identity(origin.tree, &record.config.user)?;
-        let mut environment = Environment::new(&record.config.env);
-        environment.set_default(format!("HOSTNAME={}", host.hostname));
-        environment.set_default(format!("HOME={}", identity.home));
-        if host.tty {
-            environment.set_default("TERM=xterm".to_owned());
-        }
-        let binds = host.volumes.iter().map(|volume| Mount::Bind {
-            source: volume.host.clone().into(),
-            target: volume.guest.clone(),
-            read_only: volume.read_only,
-        });
-        let tmpfs = host.tmpfs.iter().map(|(target, size)| Mount::Tmpfs {
-            target: target.clone(),
-            size: *size,
-            mode: 0o1777,
-        });
-        let cwd = if record.config.working_dir.is_empty() { "/" } else { &record.config.working_dir };
-        Ok(Spec {
-            argv: record.argv.clone(),
-            env: environment.into_lines(),
-            cwd: cwd.to_owned(),
-            identity: identity.identity,
-            hostname: host.hostname.clone(),
-            network: host.network,
-            hosts: crate::engine::pending::hosts(host.network, &host.hostname, &host.add_hosts),
-            resolv_conf: crate::engine::pending::resolv_conf(host.network),
-            mounts: binds.chain(tmpfs).collect(),
-            tty: host.tty,
-            read_only: host.read_only,
-            privileged: host.privileged,
-            init: host.init,
-            ..Spec::default()
-        })
-    }
-
     /// Runs a further process in a running container.
     pub(super) fn exec(&self, request: &ExecRequest, call: &Call) -> Result<Outcome, EngineError> {
         let container = self.containers.find(&request.container)?;
         let record = container.record();
         let running = container.running()?;
         let user = request.user.as_ref().unwrap_or(&record.config.user);
-        let identity = self.identity(container.base(), user)?;
+        let account = exec::account(&self.store, &Snapshot::Stored(container.base()), user)?;
         let mut environment = Environment::new(&record.config.env);
         environment.set_default(format!("HOSTNAME={}", record.host.hostname));
-        environment.set_default(format!("HOME={}", identity.home));
+        environment.set_default(format!("HOME={}", account.home));
         if request.tty {
             environment.set_default("TERM=xterm".to_owned());
         }
         for line in &request.env {
             environment.set(line.clone());
         }
-        let cwd = request.workdir.as_ref().unwrap_or(&record.config.working_dir);
+        let workdir = request.workdir.as_ref().unwrap_or(&record.config.working_dir);
         let spec = Spec {
             argv: request.command.clone(),
             env: environment.into_lines(),
-            cwd: if cwd.is_empty() { "/".to_owned() } else { cwd.clone() },
-            identity: identity.identity,
+            cwd: cwd(workdir).to_owned(),
+            identity: account.identity,
             tty: request.tty,
             privileged: record.host.privileged,
             ..Spec::default()
@@ -151,6 +117,53 @@ impl Engine {
         let signal = |signal| Ok(process.signal(signal)?);
         Ok(attached(call, &ended, &signal))
     }
+}
+
+/// What the sandbox needs to know of a container that is about to run.
+fn spec(record: &ContainerRecord, account: Account) -> Spec {
+    let host = &record.host;
+    let mut environment = Environment::new(&record.config.env);
+    environment.set_default(format!("HOSTNAME={}", host.hostname));
+    environment.set_default(format!("HOME={}", account.home));
+    if host.tty {
+        environment.set_default("TERM=xterm".to_owned());
+    }
+    let binds = host.volumes.iter().map(|volume| Mount::Bind {
+        source: volume.host.clone().into(),
+        target: volume.guest.clone(),
+        read_only: volume.read_only,
+    });
+    let tmpfs = host.tmpfs.iter().map(|(target, size)| Mount::Tmpfs {
+        target: target.clone(),
+        size: *size,
+        mode: 0o1777,
+    });
+    Spec {
+        argv: record.argv.clone(),
+        env: environment.into_lines(),
+        cwd: cwd(&record.config.working_dir).to_owned(),
+        identity: account.identity,
+        hostname: host.hostname.clone(),
+        network: host.network,
+        hosts: exec::hosts(&host.hostname, &host.add_hosts),
+        resolv_conf: resolv_conf(),
+        mounts: binds.chain(tmpfs).collect(),
+        tty: host.tty,
+        read_only: host.read_only,
+        privileged: host.privileged,
+        init: host.init,
+        ..Spec::default()
+    }
+}
+
+/// Where a process starts.
+fn cwd(configured: &str) -> &str {
+    if configured.is_empty() { "/" } else { configured }
+}
+
+/// The host's name servers: containers share its network.
+pub(super) fn resolv_conf() -> String {
+    std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
 
 /// Waits for a process on a thread of its own, which keeps it alive.

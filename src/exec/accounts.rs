@@ -40,10 +40,11 @@ pub(super) struct Accounts {
 
 /// Who a process runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) identity: Identity,
+pub struct Account {
+    /// Its ids.
+    pub identity: Identity,
     /// Of the user's entry; `/` without one.
-    pub(super) home: String,
+    pub home: String,
 }
 
 /// A number as passwd has it: the kernel keeps ids below 2^32 - 1.
@@ -58,7 +59,9 @@ impl Accounts {
         let text = String::from_utf8_lossy(passwd);
         let users = text.lines().filter_map(|line| {
             let fields: Vec<_> = line.trim().split(':').collect();
-            let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
+            let [name, _, uid, gid, _, home, ..] = fields[..] else {
+                return None;
+            };
             Some(User {
                 name: name.to_owned(),
                 uid: number(uid)?,
@@ -75,7 +78,11 @@ impl Accounts {
             Some(Group {
                 name: name.to_owned(),
                 gid: number(gid)?,
-                members: members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect(),
+                members: members
+                    .split(',')
+                    .filter(|member| !member.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
             })
         });
         Self {
@@ -90,14 +97,22 @@ impl Accounts {
     }
 
     fn group(&self, name: &str) -> Result<u32, AccountError> {
-        let named = self.groups.iter().find(|group| group.name == name).map(|group| group.gid);
-        named.or_else(|| number(name)).ok_or_else(|| AccountError::Group(name.to_owned()))
+        let named = self
+            .groups
+            .iter()
+            .find(|group| group.name == name)
+            .map(|group| group.gid);
+        named
+            .or_else(|| number(name))
+            .ok_or_else(|| AccountError::Group(name.to_owned()))
     }
 
     /// Who `USER spec` is: `name`, `id`, each with `:group` or not; empty is root. Without a group, the groups that list the user
     /// come along.
     pub(super) fn account(&self, spec: &str) -> Result<Account, AccountError> {
-        let (name, group) = spec.split_once(':').map_or((spec, None), |(name, group)| (name, Some(group)));
+        let (name, group) = spec
+            .split_once(':')
+            .map_or((spec, None), |(name, group)| (name, Some(group)));
         let name = if name.is_empty() { "0" } else { name };
         let user = self.user(name);
         let uid = match user {
@@ -108,9 +123,10 @@ impl Accounts {
         let gid = match group {
             Some(group) if !group.is_empty() => self.group(group)?,
             _ => {
-                let listed = self.groups.iter().filter(|group| {
-                    user.is_some_and(|user| group.members.contains(&user.name))
-                });
+                let listed = self
+                    .groups
+                    .iter()
+                    .filter(|group| user.is_some_and(|user| group.members.contains(&user.name)));
                 groups.extend(listed.map(|group| group.gid));
                 user.map_or(0, |user| user.gid)
             }
@@ -126,7 +142,9 @@ impl Accounts {
 
     /// Whom `--chown=spec` gives files to. A number alone is the group, too; a name alone brings its primary group.
     pub(super) fn owner(&self, spec: &str) -> Result<(u32, u32), AccountError> {
-        let (name, group) = spec.split_once(':').map_or((spec, None), |(name, group)| (name, Some(group)));
+        let (name, group) = spec
+            .split_once(':')
+            .map_or((spec, None), |(name, group)| (name, Some(group)));
         let (uid, gid) = match number(name) {
             _ if name.is_empty() => (0, 0),
             Some(id) => (id, id),
@@ -137,7 +155,9 @@ impl Accounts {
             }
         };
         match group {
-            Some(group) if !group.is_empty() => Ok((uid, number(group).map_or_else(|| self.group(group), Ok)?)),
+            Some(group) if !group.is_empty() => {
+                Ok((uid, number(group).map_or_else(|| self.group(group), Ok)?))
+            }
             _ => Ok((uid, gid)),
         }
     }

@@ -113,7 +113,10 @@ impl Copy<'_> {
                 CopyItem::Url(_) => {
                     let download = downloads.next().ok_or(CopyError::NoSource)?;
                     let entry = file(download.content.clone(), 0o600, download.modified);
-                    found.push((Found::File(download.name.clone(), entry, self.op.unpack_downloads), 0));
+                    found.push((
+                        Found::File(download.name.clone(), entry, self.op.unpack_downloads),
+                        0,
+                    ));
                 }
             }
         }
@@ -123,7 +126,13 @@ impl Copy<'_> {
         Ok(found)
     }
 
-    fn place(&self, place: &mut Place, dress: &Dress<'_>, source: Found, dropped: usize) -> Result<(), CopyError> {
+    fn place(
+        &self,
+        place: &mut Place,
+        dress: &Dress<'_>,
+        source: Found,
+        dropped: usize,
+    ) -> Result<(), CopyError> {
         let (name, path, entry, unpack) = match source {
             Found::File(name, entry, unpack) => (Some(name), None, entry, unpack),
             Found::Match(one) => {
@@ -136,7 +145,9 @@ impl Copy<'_> {
         };
         match (&entry.node, path, name) {
             (Node::Directory(node), Some(path), _) => self.place_directory(place, dress, &[], &path, *node),
-            (Node::File(content), _, _) if unpack && self.is_archive(content) => self.unpack(place, dress, content),
+            (Node::File(content), _, _) if unpack && self.is_archive(content) => {
+                self.unpack(place, dress, content)
+            }
             (_, _, Some(name)) => {
                 let meta = dress.meta(&entry);
                 place.file(&name, Entry { meta, ..entry })
@@ -154,18 +165,30 @@ impl Copy<'_> {
         node: TreeRef,
     ) -> Result<(), CopyError> {
         let source = self.source.ok_or(CopyError::NoSource)?;
-        let from = if dress.changes() { dress.directory(self.store, source, path, node)? } else { source };
+        let from = if dress.changes() {
+            dress.directory(self.store, source, path, node)?
+        } else {
+            source
+        };
         place.directory(below, from, path, false)
     }
 
-    fn place_with_parents(&self, place: &mut Place, dress: &Dress<'_>, one: &Match, dropped: usize) -> Result<(), CopyError> {
+    fn place_with_parents(
+        &self,
+        place: &mut Place,
+        dress: &Dress<'_>,
+        one: &Match,
+        dropped: usize,
+    ) -> Result<(), CopyError> {
         let source = self.source.ok_or(CopyError::NoSource)?;
         let names = one.name.names();
         let kept = &names[dropped.min(names.len())..];
         place.make()?;
         for end in 1..=kept.len() {
             let path = names[..names.len() - kept.len() + end].iter().cloned().collect();
-            let Some((_, entry)) = walk::resolve(self.store, source, &path)? else { continue };
+            let Some((_, entry)) = walk::resolve(self.store, source, &path)? else {
+                continue;
+            };
             if matches!(entry.node, Node::Directory(_)) {
                 place.make_like(&kept[..end], dress.meta(&entry))?;
             }
@@ -187,7 +210,9 @@ impl Copy<'_> {
     /// Whether it is a tar, compressed or not: by its bytes, whatever its name.
     fn is_archive(&self, content: &Content) -> bool {
         let mut header = [0; 512];
-        let read = self.reader(content).and_then(|mut reader| reader.read_exact(&mut header));
+        let read = self
+            .reader(content)
+            .and_then(|mut reader| reader.read_exact(&mut header));
         read.is_ok() && is_header(&header)
     }
 
@@ -236,7 +261,10 @@ impl Copy<'_> {
                     let below = walk::lookup(self.store, dressed, &one.path)?;
                     entry.node = below.map_or(entry.node, |below| below.node);
                 }
-                let inside = links.groups().iter().filter(|group| group.iter().all(|path| path.starts_with(&one.path)));
+                let inside = links
+                    .groups()
+                    .iter()
+                    .filter(|group| group.iter().all(|path| path.starts_with(&one.path)));
                 for path in inside.flatten() {
                     add(&path.to_bytes());
                 }
@@ -272,7 +300,15 @@ fn file_name(text: &str) -> Result<Name, CopyError> {
 /// Whether a block is a tar header: its checksum is right.
 fn is_header(block: &[u8; 512]) -> bool {
     let field = String::from_utf8_lossy(&block[148..156]);
-    let Ok(expected) = u64::from_str_radix(field.trim_matches([' ', '\0']), 8) else { return false };
-    let counted = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) });
+    let Ok(expected) = u64::from_str_radix(field.trim_matches([' ', '\0']), 8) else {
+        return false;
+    };
+    let counted = block.iter().enumerate().map(|(at, byte)| {
+        if (148..156).contains(&at) {
+            32
+        } else {
+            u64::from(*byte)
+        }
+    });
     counted.sum::<u64>() == expected
 }

@@ -16,7 +16,12 @@ use crate::layer::Digesting;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Fetches `url`; `named` tells whether the destination gives the file its name. `checksum` is `sha256:...`.
-pub(super) fn download(store: &dyn Store, url: &str, named: bool, checksum: Option<&str>) -> Result<Download, DownloadError> {
+pub(super) fn download(
+    store: &dyn Store,
+    url: &str,
+    named: bool,
+    checksum: Option<&str>,
+) -> Result<Download, DownloadError> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(DownloadError::Scheme { url: url.to_owned() });
     }
@@ -42,12 +47,15 @@ pub(super) fn download(store: &dyn Store, url: &str, named: bool, checksum: Opti
         nanos: 0,
     });
     let encoded = header("content-encoding").is_some();
-    let announced = header("content-length").and_then(|text| text.parse::<u64>().ok()).filter(|_| !encoded);
+    let announced = header("content-length")
+        .and_then(|text| text.parse::<u64>().ok())
+        .filter(|_| !encoded);
     let mut reader = Digesting::new(response.into_body().into_reader());
-    let content = blob::write(store, &mut reader as &mut dyn Read).map_err(|source| DownloadError::Store {
-        url: url.to_owned(),
-        source,
-    })?;
+    let content =
+        blob::write(store, &mut reader as &mut dyn Read).map_err(|source| DownloadError::Store {
+            url: url.to_owned(),
+            source,
+        })?;
     let (digest, sent) = reader.finish();
     if let Some(announced) = announced.filter(|announced| *announced != sent) {
         let url = url.to_owned();
@@ -60,7 +68,11 @@ pub(super) fn download(store: &dyn Store, url: &str, named: bool, checksum: Opti
             actual: digest.to_string(),
         });
     }
-    Ok(Download { name, content, modified })
+    Ok(Download {
+        name,
+        content,
+        modified,
+    })
 }
 
 /// The last part of a URL's path, percent-decoded.
@@ -92,9 +104,18 @@ mod tests {
     #[test]
     fn names_come_from_the_path() {
         let name = |url| file_name(url).map(|name| name.to_string());
-        assert_eq!(name("http://example.com/foo/bar.tar.gz?x=/y#z"), Some("bar.tar.gz".into()));
+        assert_eq!(
+            name("http://example.com/foo/bar.tar.gz?x=/y#z"),
+            Some("bar.tar.gz".into())
+        );
         assert_eq!(name("https://example.com/a%20b%2"), Some("a b%2".into()));
-        for none in ["http://example.com", "http://example.com/", "http://example.com/a/", "http://x/%2e%2e", "http://x/a%2fb"] {
+        for none in [
+            "http://example.com",
+            "http://example.com/",
+            "http://example.com/a/",
+            "http://x/%2e%2e",
+            "http://x/a%2fb",
+        ] {
             assert_eq!(name(none), None, "{none}");
         }
     }

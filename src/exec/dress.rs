@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use silt_store::{Directory, Entry, GuestPath, Links, Meta, Node, Root, Store, StoreResult, TreeRef, directory, root};
+use silt_store::{
+    Directory, Entry, GuestPath, Links, Meta, Node, Root, Store, StoreResult, TreeRef, directory, root,
+};
 
 use crate::dockerfile::ignore::{Ignore, Scope};
 use crate::plan::Chmod;
@@ -41,7 +43,13 @@ impl Dress<'_> {
     }
 
     /// A root with the directory at `path` of `tree`, and all below it, dressed. `entry` is what stands there.
-    pub(super) fn directory(&self, store: &Arc<dyn Store>, tree: TreeRef, path: &GuestPath, node: TreeRef) -> StoreResult<TreeRef> {
+    pub(super) fn directory(
+        &self,
+        store: &Arc<dyn Store>,
+        tree: TreeRef,
+        path: &GuestPath,
+        node: TreeRef,
+    ) -> StoreResult<TreeRef> {
         let source = root::read(&**store, tree.tree)?;
         let mut scope = Scope::default();
         for end in 1..=path.names().len() {
@@ -62,7 +70,9 @@ impl Dress<'_> {
         }
         let left = |member: &&GuestPath| member.starts_with(path) && !self.exclude.matches(&relative(member));
         let groups = source.links.groups().iter();
-        let whole = groups.filter(|group| group.iter().all(|member| left(&member))).cloned();
+        let whole = groups
+            .filter(|group| group.iter().all(|member| left(&member)))
+            .cloned();
         let root = Root {
             meta: plain,
             directory: node,
@@ -71,7 +81,13 @@ impl Dress<'_> {
         root::write(&**store, &root)
     }
 
-    fn below(&self, store: &Arc<dyn Store>, path: &GuestPath, node: TreeRef, scope: &Scope) -> StoreResult<TreeRef> {
+    fn below(
+        &self,
+        store: &Arc<dyn Store>,
+        path: &GuestPath,
+        node: TreeRef,
+        scope: &Scope,
+    ) -> StoreResult<TreeRef> {
         let mut dressed = Vec::new();
         for found in Directory::load(store, node.tree)?.entries() {
             let (name, entry) = found?;
@@ -80,7 +96,9 @@ impl Dress<'_> {
             let scope = self.exclude.child(scope, &text);
             let meta = self.meta(&entry);
             let node = match entry.node {
-                Node::Directory(_) if scope.is_ignored() && !self.exclude.may_contain_reincluded(&text) => continue,
+                Node::Directory(_) if scope.is_ignored() && !self.exclude.may_contain_reincluded(&text) => {
+                    continue;
+                }
                 Node::Directory(node) => {
                     let below = self.below(store, &path, node, &scope)?;
                     if scope.is_ignored() && below == directory::empty() {

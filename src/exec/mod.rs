@@ -32,9 +32,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use silt_store::{Content, ContentId, Data, GuestPath, Store, TreeRef, root, walk};
 
-pub use accounts::AccountError;
+pub use accounts::{Account, AccountError};
 pub use error::{CopyError, DownloadError, ExecError};
-pub use run::{FAILED, FailedStep};
+pub use run::{FAILED, FailedStep, account, hosts, with_directory};
 
 use self::copy::{Copy, Download};
 use self::mounts::Mounts;
@@ -99,7 +99,10 @@ impl Performer {
     }
 
     fn context(&self, name: &str) -> Result<&Context, ExecError> {
-        self.around.contexts.get(name).ok_or_else(|| ExecError::NoContext(name.to_owned()))
+        self.around
+            .contexts
+            .get(name)
+            .ok_or_else(|| ExecError::NoContext(name.to_owned()))
     }
 
     /// Selects `patterns` of a context for a vertex, and remembers it.
@@ -124,7 +127,9 @@ impl Performer {
                 finished,
             });
         };
-        let selected = context.select(&self.around.store, &wanted, trust, want.cancel, &|files| watch(files, false));
+        let selected = context.select(&self.around.store, &wanted, trust, want.cancel, &|files| {
+            watch(files, false)
+        });
         watch(selected.as_ref().map_or(0, |selection| selection.files), true);
         selected.map_err(|error| match error {
             crate::source::context::ContextError::Cancelled => Failure::Cancelled,
@@ -153,7 +158,13 @@ impl Performer {
         Ok(again.tree)
     }
 
-    fn identify_copy(&self, vertex: VertexId, op: &CopyOp, sink: &dyn Sink, cancel: &Cancel) -> Result<Outside, Failure> {
+    fn identify_copy(
+        &self,
+        vertex: VertexId,
+        op: &CopyOp,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<Outside, Failure> {
         let mut outside = Outside::default();
         if let Some(want) = want_of_copy(op, sink, cancel)? {
             let selection = self.select(&want, Trust::Stat)?;
@@ -165,7 +176,9 @@ impl Performer {
                 owner: None,
             };
             check.selected().map_err(Failure::other)?;
-            outside.parts.push(Part::one("selection", selection.tree.content.to_string()));
+            outside
+                .parts
+                .push(Part::one("selection", selection.tree.content.to_string()));
             outside.trees.push(selection.tree);
             self.remember(vertex, 0, selection);
         }
@@ -183,17 +196,31 @@ impl Performer {
         });
         let fetched = fetched.collect::<Result<Vec<_>, _>>()?;
         if !fetched.is_empty() {
-            outside.parts.push(Part::many("downloads", fetched.iter().map(|one| digest(&one.content))));
-            self.downloads.lock().unwrap_or_else(PoisonError::into_inner).insert(vertex, fetched);
+            outside.parts.push(Part::many(
+                "downloads",
+                fetched.iter().map(|one| digest(&one.content)),
+            ));
+            self.downloads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(vertex, fetched);
         }
         Ok(outside)
     }
 
-    fn identify_run(&self, vertex: VertexId, op: &RunOp, sink: &dyn Sink, cancel: &Cancel) -> Result<Outside, Failure> {
+    fn identify_run(
+        &self,
+        vertex: VertexId,
+        op: &RunOp,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<Outside, Failure> {
         let mut outside = Outside::default();
         for (mount, want) in wants_of_run(op, sink, cancel)? {
             let selection = self.select(&want, Trust::Stat)?;
-            outside.parts.push(Part::one("mounted selection", selection.tree.content.to_string()));
+            outside
+                .parts
+                .push(Part::one("mounted selection", selection.tree.content.to_string()));
             outside.trees.push(selection.tree);
             self.remember(vertex, mount, selection);
         }
@@ -201,7 +228,10 @@ impl Performer {
     }
 
     fn copy(&self, task: &Task<'_, Snapshot>, op: &CopyOp) -> Result<TreeRef, Failure> {
-        let base = task.inputs.first().ok_or_else(|| Failure::other(CopyError::NoSource))?;
+        let base = task
+            .inputs
+            .first()
+            .ok_or_else(|| Failure::other(CopyError::NoSource))?;
         let owner = match &op.chown {
             None => None,
             Some(chown) => {
@@ -242,13 +272,24 @@ impl Performer {
                     Some(input) => input.seal()?,
                     None => return Err(Failure::other(CopyError::NoSource)),
                 },
-                (MountSource::Context(name), None) => return Err(Failure::other(ExecError::NoContext(name.clone()))),
+                (MountSource::Context(name), None) => {
+                    return Err(Failure::other(ExecError::NoContext(name.clone())));
+                }
             };
             let scratch = &self.around.scratch;
-            let bound = mounts.bind(&self.around.store, tree, source, &mount.target, mount.read_only, scratch);
+            let bound = mounts.bind(
+                &self.around.store,
+                tree,
+                source,
+                &mount.target,
+                mount.read_only,
+                scratch,
+            );
             bound.map_err(Failure::other)?;
         }
-        mounts.files(&op.files, &self.around.scratch).map_err(Failure::other)?;
+        mounts
+            .files(&op.files, &self.around.scratch)
+            .map_err(Failure::other)?;
         run::run(&self.around, task, op, &mounts)
     }
 }
@@ -256,7 +297,13 @@ impl Performer {
 impl Executor for Performer {
     type Snapshot = Snapshot;
 
-    fn identify(&self, vertex: VertexId, op: &Op, sink: &dyn Sink, cancel: &Cancel) -> Result<Outside, Failure> {
+    fn identify(
+        &self,
+        vertex: VertexId,
+        op: &Op,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<Outside, Failure> {
         match op {
             Op::Scratch | Op::MakeDirectory(_) => Ok(Outside::default()),
             Op::Image(image) => {
@@ -299,8 +346,13 @@ impl Executor for Performer {
             }
             Op::Copy(op) => Snapshot::Stored(self.copy(task, op)?),
             Op::MakeDirectory(op) => {
-                let base = task.inputs.first().ok_or_else(|| Failure::other(CopyError::NoSource))?;
-                let account = run::accounts(&self.around.store, base).map_err(Failure::other)?.account(&op.user);
+                let base = task
+                    .inputs
+                    .first()
+                    .ok_or_else(|| Failure::other(CopyError::NoSource))?;
+                let account = run::accounts(&self.around.store, base)
+                    .map_err(Failure::other)?
+                    .account(&op.user);
                 let identity = account.map_err(Failure::other)?.identity;
                 let owner = (identity.uid, identity.gid);
                 let made = place::make_directory(&self.around.store, base.seal()?, &op.path, owner);
@@ -317,17 +369,31 @@ impl Performer {
     fn mounted(&self, op: &RunOp, input: usize, tree: TreeRef) -> Result<ContentId, Failure> {
         let mut shown = Vec::new();
         for mount in &op.mounts {
-            let RunMountKind::Bind { from: MountSource::Input(from), source } = &mount.kind else { continue };
+            let RunMountKind::Bind {
+                from: MountSource::Input(from),
+                source,
+            } = &mount.kind
+            else {
+                continue;
+            };
             if *from != input {
                 continue;
             }
-            let path = GuestPath::root().join(source.as_bytes()).map_err(|error| Failure::other(CopyError::Name(error)))?;
+            let path = GuestPath::root()
+                .join(source.as_bytes())
+                .map_err(|error| Failure::other(CopyError::Name(error)))?;
             let found = walk::resolve(&self.around.store, tree, &path)?;
-            let content = found.map(|(_, entry)| copy::content_of(&*self.around.store, entry)).transpose();
+            let content = found
+                .map(|(_, entry)| copy::content_of(&*self.around.store, entry))
+                .transpose();
             let content = content.map_err(Failure::other)?;
             shown.push(content.map_or_else(String::new, |content| content.to_string()));
         }
-        Ok(if shown.is_empty() { tree.content } else { ContentId::of(shown.join("\n").as_bytes()) })
+        Ok(if shown.is_empty() {
+            tree.content
+        } else {
+            ContentId::of(shown.join("\n").as_bytes())
+        })
     }
 }
 
@@ -341,8 +407,14 @@ struct Want<'a> {
     cancel: &'a Cancel,
 }
 
-fn want_of_copy<'a>(op: &'a CopyOp, sink: &'a dyn Sink, cancel: &'a Cancel) -> Result<Option<Want<'a>>, Failure> {
-    let CopySource::Context(context) = &op.from else { return Ok(None) };
+fn want_of_copy<'a>(
+    op: &'a CopyOp,
+    sink: &'a dyn Sink,
+    cancel: &'a Cancel,
+) -> Result<Option<Want<'a>>, Failure> {
+    let CopySource::Context(context) = &op.from else {
+        return Ok(None);
+    };
     let mut patterns = Vec::new();
     for item in &op.sources {
         if let CopyItem::Path(written) = item {
@@ -359,11 +431,23 @@ fn want_of_copy<'a>(op: &'a CopyOp, sink: &'a dyn Sink, cancel: &'a Cancel) -> R
     }))
 }
 
-fn wants_of_run<'a>(op: &'a RunOp, sink: &'a dyn Sink, cancel: &'a Cancel) -> Result<Vec<(usize, Want<'a>)>, Failure> {
+fn wants_of_run<'a>(
+    op: &'a RunOp,
+    sink: &'a dyn Sink,
+    cancel: &'a Cancel,
+) -> Result<Vec<(usize, Want<'a>)>, Failure> {
     let mut wants = Vec::new();
     for (number, mount) in op.mounts.iter().enumerate() {
-        let RunMountKind::Bind { from: MountSource::Context(context), source } = &mount.kind else { continue };
-        let path = GuestPath::root().join(source.as_bytes()).map_err(|error| Failure::other(CopyError::Name(error)))?;
+        let RunMountKind::Bind {
+            from: MountSource::Context(context),
+            source,
+        } = &mount.kind
+        else {
+            continue;
+        };
+        let path = GuestPath::root()
+            .join(source.as_bytes())
+            .map_err(|error| Failure::other(CopyError::Name(error)))?;
         let want = Want {
             context,
             patterns: vec![Pattern::literal(path.names().iter().cloned())],

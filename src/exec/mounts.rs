@@ -50,11 +50,19 @@ impl Mounts {
         read_only: bool,
         scratch: &Path,
     ) -> Result<(), ExecError> {
-        let missing = || ExecError::MountSource { path: source.to_owned() };
-        let path = GuestPath::root().join(source.trim_start_matches('/').as_bytes()).map_err(|_| missing())?;
+        let missing = || ExecError::MountSource {
+            path: source.to_owned(),
+        };
+        let path = GuestPath::root()
+            .join(source.trim_start_matches('/').as_bytes())
+            .map_err(|_| missing())?;
         let (path, entry) = walk::resolve(store, tree, &path)?.ok_or_else(missing)?;
         let laid_out = lone(store, tree, &path, entry.clone())?;
-        let owners = if nix::unistd::geteuid().is_root() { Owners::Kept } else { Owners::Mine };
+        let owners = if nix::unistd::geteuid().is_root() {
+            Owners::Kept
+        } else {
+            Owners::Mine
+        };
         let host = self.scratch(scratch)?;
         materialise(store, laid_out, host, owners)?;
         let source = match entry.node {
@@ -119,9 +127,16 @@ fn lone(store: &Arc<dyn Store>, tree: TreeRef, path: &GuestPath, entry: Entry) -
     let lone = match entry.node {
         Node::Directory(node) => {
             let whole = root::read(&**store, tree.tree)?;
-            let inside = whole.links.groups().iter().filter(|group| group.iter().all(|member| member.starts_with(path)));
+            let inside = whole
+                .links
+                .groups()
+                .iter()
+                .filter(|group| group.iter().all(|member| member.starts_with(path)));
             let moved = inside.map(|group| {
-                group.iter().map(|member| member.names()[depth..].iter().cloned().collect()).collect::<Vec<GuestPath>>()
+                group
+                    .iter()
+                    .map(|member| member.names()[depth..].iter().cloned().collect())
+                    .collect::<Vec<GuestPath>>()
             });
             Root {
                 meta: entry.meta,

@@ -48,8 +48,18 @@ impl Place {
             path: destination.to_owned(),
             problem,
         })?;
-        let path = if link { clear(&mut edit, &written)? } else { settle(&edit, &written)? };
-        let is_directory = matches!(edit.lookup(&path)?, Some(Entry { node: Node::Directory(_), .. }));
+        let path = if link {
+            clear(&mut edit, &written)?
+        } else {
+            settle(&edit, &written)?
+        };
+        let is_directory = matches!(
+            edit.lookup(&path)?,
+            Some(Entry {
+                node: Node::Directory(_),
+                ..
+            })
+        );
         Ok(Self {
             into: destination.ends_with('/') || destination.ends_with("/.") || is_directory,
             store: Arc::clone(store),
@@ -96,7 +106,11 @@ impl Place {
 
     /// Copies a file, a link or a device called `name`.
     pub(super) fn file(&mut self, name: &Name, entry: Entry) -> Result<(), CopyError> {
-        let path = if self.into { self.destination.child(name) } else { self.destination.clone() };
+        let path = if self.into {
+            self.destination.child(name)
+        } else {
+            self.destination.clone()
+        };
         self.file_at(&path, entry)
     }
 
@@ -112,17 +126,37 @@ impl Place {
         };
         self.make_directories(&parent)?;
         match self.edit.lookup(path)? {
-            Some(Entry { node: Node::Directory(_), .. }) if self.link => self.edit.remove(path)?,
-            Some(Entry { node: Node::Directory(_), .. }) => return Err(CopyError::Replaces { path: path.clone() }),
+            Some(Entry {
+                node: Node::Directory(_),
+                ..
+            }) if self.link => self.edit.remove(path)?,
+            Some(Entry {
+                node: Node::Directory(_),
+                ..
+            }) => return Err(CopyError::Replaces { path: path.clone() }),
             _ => {}
         }
         Ok(self.edit.insert(path, entry)?)
     }
 
     /// Merges the directory `src` of `from` into `below` under the destination; whether what is in the way goes.
-    pub(super) fn directory(&mut self, below: &[Name], from: TreeRef, src: &GuestPath, replace: bool) -> Result<(), CopyError> {
+    pub(super) fn directory(
+        &mut self,
+        below: &[Name],
+        from: TreeRef,
+        src: &GuestPath,
+        replace: bool,
+    ) -> Result<(), CopyError> {
         let path = self.path(below);
-        if self.link && !matches!(self.edit.lookup(&path)?, None | Some(Entry { node: Node::Directory(_), .. })) {
+        if self.link
+            && !matches!(
+                self.edit.lookup(&path)?,
+                None | Some(Entry {
+                    node: Node::Directory(_),
+                    ..
+                })
+            )
+        {
             self.edit.remove(&path)?;
         }
         self.make_directories(&path)?;
@@ -145,7 +179,9 @@ impl Place {
         while let Some((here, there)) = rest.pop() {
             for (name, coming) in source.list(&there)? {
                 let path = here.child(&name);
-                let Some(present) = self.edit.lookup(&path)? else { continue };
+                let Some(present) = self.edit.lookup(&path)? else {
+                    continue;
+                };
                 let is_directory = |entry: &Entry| matches!(entry.node, Node::Directory(_));
                 match (is_directory(&present), is_directory(&coming)) {
                     (true, true) => rest.push((path, there.child(&name))),
@@ -189,7 +225,9 @@ fn settle(edit: &Edit, path: &GuestPath) -> Result<GuestPath, CopyError> {
                     return Err(CopyError::Links { path: path.clone() });
                 }
                 // Links in what a target names are met in their turn; `..` there goes up from where the link stands.
-                let target = here.join(&target).map_err(|_| CopyError::Links { path: path.clone() })?;
+                let target = here
+                    .join(&target)
+                    .map_err(|_| CopyError::Links { path: path.clone() })?;
                 ahead.extend(target.names().iter().rev().cloned());
                 here = GuestPath::root();
             }
@@ -201,7 +239,10 @@ fn settle(edit: &Edit, path: &GuestPath) -> Result<GuestPath, CopyError> {
 fn next(edit: &Edit, here: &GuestPath, name: &Name) -> Result<Next, CopyError> {
     let path = here.child(name);
     Ok(match edit.lookup(&path)? {
-        Some(Entry { node: Node::Symlink(target), .. }) => Next::Link(target),
+        Some(Entry {
+            node: Node::Symlink(target),
+            ..
+        }) => Next::Link(target),
         _ => Next::Here(path),
     })
 }
@@ -212,7 +253,10 @@ fn clear(edit: &mut Edit, path: &GuestPath) -> Result<GuestPath, CopyError> {
         let parent: GuestPath = path.names()[..end].iter().cloned().collect();
         match edit.lookup(&parent)? {
             None => break,
-            Some(Entry { node: Node::Directory(_), .. }) => {}
+            Some(Entry {
+                node: Node::Directory(_),
+                ..
+            }) => {}
             Some(_) => {
                 let node = Node::Directory(directory::empty());
                 let meta = Meta {

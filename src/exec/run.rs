@@ -29,7 +29,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const HOSTNAME: &str = "silt";
 /// The end of a step's output that an error shows.
 const TAIL: usize = 16 * 1024;
-/// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal.
+/// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal. Their roots are what
+/// the step left and what it found.
 pub const FAILED: &str = "failed/";
 
 /// What is kept of a failed step besides its filesystem: enough to open a shell in it.
@@ -49,7 +50,9 @@ pub struct FailedStep {
 
 /// Reads a small file of a snapshot, links followed; a snapshot not sealed yet is sealed only if it has a link there.
 fn read(store: &Arc<dyn Store>, snapshot: &Snapshot, path: &str) -> Result<Option<Vec<u8>>, ExecError> {
-    let path = GuestPath::root().join(path.as_bytes()).map_err(super::CopyError::Name)?;
+    let path = GuestPath::root()
+        .join(path.as_bytes())
+        .map_err(super::CopyError::Name)?;
     if let Snapshot::Frozen(frozen) = snapshot
         && frozen.sealed().is_none()
     {
@@ -75,9 +78,27 @@ pub(super) fn accounts(store: &Arc<dyn Store>, snapshot: &Snapshot) -> Result<Ac
     Ok(Accounts::parse(&passwd, &group))
 }
 
+/// Who `user`, as USER has it, is in a snapshot.
+///
+/// # Errors
+/// `Account` when there is no such user; the store's.
+pub fn account(store: &Arc<dyn Store>, snapshot: &Snapshot, user: &str) -> Result<Account, ExecError> {
+    Ok(accounts(store, snapshot)?.account(user)?)
+}
+
 /// The base with the directory that the command starts in: an image may name one that it lacks.
-fn with_directory(store: &Arc<dyn Store>, base: &Snapshot, op: &RunOp, account: &Account) -> Result<Snapshot, ExecError> {
-    let path = GuestPath::root().join(op.cwd.as_bytes()).map_err(super::CopyError::Name)?;
+///
+/// # Errors
+/// `Copy` when `cwd` is no path or leads through a file; the store's.
+pub fn with_directory(
+    store: &Arc<dyn Store>,
+    base: &Snapshot,
+    cwd: &str,
+    account: &Account,
+) -> Result<Snapshot, ExecError> {
+    let path = GuestPath::root()
+        .join(cwd.as_bytes())
+        .map_err(super::CopyError::Name)?;
     if path.names().is_empty() {
         return Ok(base.clone());
     }
@@ -92,7 +113,7 @@ fn with_directory(store: &Arc<dyn Store>, base: &Snapshot, op: &RunOp, account: 
         return Ok(base.clone());
     }
     let owner = (account.identity.uid, account.identity.gid);
-    Ok(Snapshot::Stored(make_directory(store, tree, &op.cwd, owner)?))
+    Ok(Snapshot::Stored(make_directory(store, tree, cwd, owner)?))
 }
 
 fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
@@ -102,14 +123,20 @@ fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
         env.push(PATH.to_owned());
     }
     env.extend(op.env.iter().cloned());
-    env.extend(proxy.iter().filter(|one| !has(&op.env, one.split('=').next().unwrap_or_default())).cloned());
+    env.extend(
+        proxy
+            .iter()
+            .filter(|one| !has(&op.env, one.split('=').next().unwrap_or_default()))
+            .cloned(),
+    );
     if !has(&op.env, "HOME") {
         env.push(format!("HOME={}", account.home));
     }
     env
 }
 
-fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
+/// A container's /etc/hosts.
+pub fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     hosts.push_str(&format!("127.0.1.1\t{hostname}\n"));
     for (name, address) in extra {
@@ -125,7 +152,10 @@ pub(super) fn run(
     op: &RunOp,
     mounts: &Mounts,
 ) -> Result<Snapshot, Failure> {
-    let base = task.inputs.first().ok_or_else(|| Failure::other(super::CopyError::NoSource))?;
+    let base = task
+        .inputs
+        .first()
+        .ok_or_else(|| Failure::other(super::CopyError::NoSource))?;
     let prepared = prepare(around, base, op, mounts);
     let (spec, base) = prepared.map_err(Failure::other)?;
     let mut workspace = around.strategy.prepare(&base).map_err(Failure::other)?;
@@ -138,7 +168,10 @@ pub(super) fn run(
     let killed = Arc::clone(&running);
     let hook = task.cancel.on_cancel(move || {
         if let Err(error) = killed.kill() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a cancelled step could not be killed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a cancelled step could not be killed"
+            );
         }
     });
     let tail = Mutex::new(Vec::new());
@@ -156,7 +189,14 @@ pub(super) fn run(
         return Err(Failure::Cancelled);
     }
     let (status, reason) = describe(exit);
-    let kept = keep(around, task, op, workspace, running.created_stubs(), (status, &reason));
+    let kept = keep(
+        around,
+        task,
+        op,
+        workspace,
+        running.created_stubs(),
+        (status, &reason),
+    );
     let tail = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
     Err(Failure::Command {
         exit: status,
@@ -166,9 +206,14 @@ pub(super) fn run(
     })
 }
 
-fn prepare(around: &Surroundings, base: &Snapshot, op: &RunOp, mounts: &Mounts) -> Result<(Spec, Snapshot), ExecError> {
+fn prepare(
+    around: &Surroundings,
+    base: &Snapshot,
+    op: &RunOp,
+    mounts: &Mounts,
+) -> Result<(Spec, Snapshot), ExecError> {
     let account = accounts(&around.store, base)?.account(&op.user)?;
-    let base = with_directory(&around.store, base, op, &account)?;
+    let base = with_directory(&around.store, base, &op.cwd, &account)?;
     let hostname = around.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned());
     let spec = Spec {
         argv: op.argv.clone(),
@@ -212,9 +257,15 @@ fn forward(stream: OwnedFd, which: Stream, task: &Task<'_, Snapshot>, tail: &Mut
     let mut buffer = vec![0; 64 * 1024];
     let mut begun = 0;
     loop {
-        let Ok(read) = stream.read(&mut buffer[begun..]) else { break };
+        let Ok(read) = stream.read(&mut buffer[begun..]) else {
+            break;
+        };
         let held = begun + read;
-        let whole = if read == 0 { held } else { held - incomplete(&buffer[..held]) };
+        let whole = if read == 0 {
+            held
+        } else {
+            held - incomplete(&buffer[..held])
+        };
         if whole > 0 {
             emit(task.sink, task.vertex, which, &buffer[..whole]);
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -280,16 +331,22 @@ fn keep(
     };
     let kept = workspace.commit(stubs).and_then(|snapshot| {
         let tree = snapshot.sealed()?;
+        let base = task.inputs.first().map_or(Ok(tree), Snapshot::sealed)?;
         let record = Record {
-            roots: vec![tree],
+            roots: vec![tree, base],
             contents: Vec::new(),
             value: serde_json::to_vec(&step).unwrap_or_default(),
         };
-        around.store.put_record(RecordKind::Snapshot, failed_key(task.key).as_bytes(), &record)?;
+        around
+            .store
+            .put_record(RecordKind::Snapshot, failed_key(task.key).as_bytes(), &record)?;
         Ok(tree)
     });
     kept.inspect_err(|error| {
-        tracing::warn!(error = error as &dyn std::error::Error, "the failed step's filesystem could not be kept");
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "the failed step's filesystem could not be kept"
+        );
     })
     .ok()
 }

@@ -59,7 +59,13 @@ pub(super) fn select(
 }
 
 impl Search<'_> {
-    fn visit(&mut self, name: &GuestPath, path: &GuestPath, entry: &Entry, positions: &[usize]) -> Result<(), CopyError> {
+    fn visit(
+        &mut self,
+        name: &GuestPath,
+        path: &GuestPath,
+        entry: &Entry,
+        positions: &[usize],
+    ) -> Result<(), CopyError> {
         if self.pattern.ends(positions) && self.seen.insert(name.clone()) {
             self.matches.push(Match {
                 name: name.clone(),
@@ -67,8 +73,13 @@ impl Search<'_> {
                 entry: entry.clone(),
             });
         }
-        let Node::Directory(node) = &entry.node else { return Ok(()) };
-        let ahead: Vec<_> = positions.iter().filter_map(|at| self.pattern.components().get(*at)).collect();
+        let Node::Directory(node) = &entry.node else {
+            return Ok(());
+        };
+        let ahead: Vec<_> = positions
+            .iter()
+            .filter_map(|at| self.pattern.components().get(*at))
+            .collect();
         if ahead.is_empty() {
             return Ok(());
         }
@@ -109,7 +120,9 @@ impl Search<'_> {
             return self.visit(&name, &path, &entry, &next);
         }
         // `**` does not walk through links: they may lead round in circles.
-        let through_any = next.iter().any(|at| self.pattern.components().get(*at) == Some(&Component::Any));
+        let through_any = next
+            .iter()
+            .any(|at| self.pattern.components().get(*at) == Some(&Component::Any));
         match walk::resolve(self.store, self.tree, &path)? {
             Some((path, entry)) if !through_any || !matches!(entry.node, Node::Directory(_)) => {
                 self.visit(&name, &path, &entry, &next)

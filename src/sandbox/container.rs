@@ -65,11 +65,16 @@ impl Child<'_> {
     }
 
     fn contained(&self, root: &wire::Root) -> Result<Infallible, Failure> {
+        // Before the cgroup, which refuses this device.
+        let device = match root {
+            wire::Root::Fuse => Some(open_fuse().during(|| Step::OpenFuse)?),
+            wire::Root::Directory(_) => None,
+        };
         let pid = self.begin()?;
         unshare(CloneFlags::CLONE_NEWCGROUP).during(|| Step::Namespaces)?;
         mount::make_private().during(|| Step::Namespaces)?;
-        let detached = self.root_mount(root)?;
-        let sources = Sources::open(self.spec)?;
+        let detached = self.root_mount(root, device)?;
+        let sources = Sources::open(self.spec, self.devices())?;
         let root = Root::attach(detached, self.spec)?;
         let stubs = root.fill(self.spec, sources)?;
         let terminal = if self.spec.tty {
@@ -119,17 +124,21 @@ impl Child<'_> {
         Ok(pid)
     }
 
-    fn root_mount(&self, root: &wire::Root) -> Result<OwnedFd, Failure> {
-        let at_root = || Step::Mount { target: "/".into() };
-        match root {
-            wire::Root::Directory(path) => mount::directory(path, self.spec.privileged).during(at_root),
-            wire::Root::Fuse => {
-                let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-                    .during(|| Step::OpenFuse)?;
-                let root = mount::fuse(device.as_fd(), self.spec.privileged).during(at_root)?;
+    /// Whether device nodes may be opened, since something other than mounts says which.
+    fn devices(&self) -> bool {
+        self.spec.privileged || self.cgroup.guards_devices()
+    }
+
+    fn root_mount(&self, root: &wire::Root, device: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
+        let at_root = || mount::at("/");
+        match (root, device) {
+            (wire::Root::Directory(path), _) => mount::directory(path, self.devices()).during(at_root),
+            (wire::Root::Fuse, Some(device)) => {
+                let root = mount::fuse(device.as_fd(), self.devices()).during(at_root)?;
                 self.tell(&Event::Device, &[device.as_fd()])?;
                 Ok(root)
             }
+            (wire::Root::Fuse, None) => Err(rustix::io::Errno::NODEV).during(|| Step::OpenFuse),
         }
     }
 
@@ -184,4 +193,8 @@ fn open_terminal() -> std::io::Result<(OwnedFd, OwnedFd)> {
     )?;
     let slave = open_slave(&master)?;
     Ok((master, slave))
+}
+
+fn open_fuse() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

@@ -47,7 +47,7 @@ pub fn helper_main(control: OwnedFd) -> ExitCode {
     }
     let name = format!("silt-{}", std::process::id());
     let cgroups = Cgroups::create(&name);
-    let code = match closed.during(|| Step::Request).and_then(|()| launch(&name)) {
+    let code = match closed.during(|| Step::Request).and_then(|()| launch(&cgroups)) {
         Ok(helper) => {
             drop(control);
             wait_for(helper)
@@ -69,7 +69,7 @@ fn replace_stdin() -> io::Result<()> {
 }
 
 /// Forks the helper, maps its ids and lets it go on.
-fn launch(name: &str) -> Result<Pid, Failure> {
+fn launch(cgroups: &Cgroups) -> Result<Pid, Failure> {
     let proof = SingleThreaded::prove().during(|| Step::Namespaces)?;
     // A terminal's Ctrl-C is for the engine, which ends the helper in order.
     nix::unistd::setsid().during(|| Step::Namespaces)?;
@@ -81,6 +81,7 @@ fn launch(name: &str) -> Result<Pid, Failure> {
     if ordinary {
         namespaces |= CloneFlags::CLONE_NEWUSER;
     }
+    let words = cgroups.to_words().during(|| Step::Cgroup)?;
     let (wait, mut go) = io::pipe().during(|| Step::Namespaces)?;
     let step = if ordinary {
         Step::UserNamespace
@@ -89,7 +90,7 @@ fn launch(name: &str) -> Result<Pid, Failure> {
     };
     let Some(helper) = sys::fork_into(proof, namespaces.bits()).during(|| step)? else {
         drop(go);
-        let Err(failure) = enter(wait, name);
+        let Err(failure) = enter(wait, &words);
         sys::exit(fail_on_stdin(failure));
     };
     drop(wait);
@@ -110,7 +111,7 @@ fn fail_on_stdin(failure: Failure) -> i32 {
 }
 
 /// In the new namespaces: waits for the ids, then executes this file again, read-only.
-fn enter(mut wait: io::PipeReader, name: &str) -> Result<std::convert::Infallible, Failure> {
+fn enter(mut wait: io::PipeReader, cgroups: &str) -> Result<std::convert::Infallible, Failure> {
     let mut byte = [0];
     io::Read::read_exact(&mut wait, &mut byte).during(|| Step::Namespaces)?;
     // Where this user was mapped in, it is root there already; its group may be another.
@@ -126,7 +127,7 @@ fn enter(mut wait: io::PipeReader, name: &str) -> Result<std::convert::Infallibl
     )
     .during(|| Step::Namespaces)?;
     let sealed = seal().during(|| Step::SealExecutable)?;
-    let words = ["silt", COMMAND, INSIDE, name]
+    let words = ["silt", COMMAND, INSIDE, cgroups]
         .map(CString::new)
         .into_iter()
         .collect::<Result<Vec<_>, _>>();

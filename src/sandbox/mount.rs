@@ -120,7 +120,7 @@ pub(super) fn make_private() -> io::Result<()> {
 }
 
 /// A FUSE filesystem on an opened /dev/fuse, as the container's root.
-pub(super) fn fuse(device: BorrowedFd<'_>, privileged: bool) -> io::Result<Detached> {
+pub(super) fn fuse(device: BorrowedFd<'_>, devices: bool) -> io::Result<Detached> {
     let descriptor = device.as_raw_fd().to_string();
     let options = [
         ("fd", descriptor.as_str()),
@@ -130,21 +130,17 @@ pub(super) fn fuse(device: BorrowedFd<'_>, privileged: bool) -> io::Result<Detac
         ("default_permissions", ""),
         ("allow_other", ""),
     ];
-    new_filesystem("fuse", &options, common(privileged))
+    new_filesystem("fuse", &options, common(devices))
 }
 
 /// A host directory as the container's root.
-pub(super) fn directory(path: &Path, privileged: bool) -> io::Result<Detached> {
+pub(super) fn directory(path: &Path, devices: bool) -> io::Result<Detached> {
     let mount = copy_of(CWD, path, false)?;
-    restrict(&mount, common(privileged), false)?;
+    restrict(&mount, common(devices), false)?;
     Ok(mount)
 }
 
-/// What holds for the root and every bind: device nodes in them cannot be opened.
-pub(super) fn common(privileged: bool) -> MountAttrFlags {
-    if privileged {
-        MountAttrFlags::empty()
-    } else {
-        NODEV
-    }
+/// What holds for the root and every bind: device nodes in them cannot be opened, unless the cgroup sees to that (`devices`).
+pub(super) fn common(devices: bool) -> MountAttrFlags {
+    if devices { MountAttrFlags::empty() } else { NODEV }
 }

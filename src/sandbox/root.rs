@@ -61,7 +61,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Opens what will be mounted.
-    pub(super) fn open(spec: &Spec) -> Result<Self, Failure> {
+    pub(super) fn open(spec: &Spec, device_nodes: bool) -> Result<Self, Failure> {
         let devices = Devices::open(spec.privileged)?;
         let mut mounts = Vec::new();
         for mount in &spec.mounts {
@@ -71,7 +71,7 @@ impl Sources {
                 } => {
                     let step = || Step::Source { path: source.clone() };
                     let copy = copy_of(CWD, source, true).during(step)?;
-                    let mut attributes = mount::common(spec.privileged);
+                    let mut attributes = mount::common(device_nodes);
                     attributes.set(READ_ONLY, *read_only);
                     restrict(&copy, attributes, true).during(step)?;
                     let kind = kind_of(copy.as_fd()).during(step)?;
@@ -140,7 +140,16 @@ impl Root {
             }
             other => other.during(|| at("/sys"))?,
         };
-        place(targets, &sys, "/sys", Kind::Directory)
+        place(targets, &sys, "/sys", Kind::Directory)?;
+        if unified_cgroups() {
+            match new_filesystem("cgroup2", &[], attributes) {
+                Ok(own) => place(targets, &own, "/sys/fs/cgroup", Kind::Directory)?,
+                // In a container that may not mount it programs see no limits, and start as they do on v1.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+                Err(error) => return Err(error).during(|| at("/sys/fs/cgroup")),
+            }
+        }
+        Ok(())
     }
 
     /// Hides Docker's masked paths and makes its read-only paths read-only.
@@ -205,6 +214,13 @@ impl Root {
         rustix::process::chdir("/")?;
         Ok(())
     }
+}
+
+/// Whether the host has cgroup v2 where programs look for it. They size themselves by the limits they read there; v1's many
+/// hierarchies are left out.
+fn unified_cgroups() -> bool {
+    const CGROUP2: i64 = 0x6367_7270;
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2)
 }
 
 /// A small tmpfs with the container's hosts, resolv.conf and hostname, and an empty directory that hides others.

@@ -5,8 +5,8 @@
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
 use std::io;
-use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::Pid;
 
@@ -145,6 +145,88 @@ pub(super) fn install_filter(program: &[Instruction]) -> io::Result<()> {
             libc::SECCOMP_SET_MODE_FILTER,
             libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
             &raw const program,
+        )
+    })?;
+    Ok(())
+}
+
+/// One instruction of extended BPF, for a program that decides about devices.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct DeviceInstruction {
+    code: u8,
+    registers: u8,
+    /// How far a jump goes.
+    pub(super) offset: i16,
+    value: i32,
+}
+
+impl DeviceInstruction {
+    pub(super) fn new(code: u8, destination: u8, source: u8, offset: i16, value: i32) -> Self {
+        let registers = if cfg!(target_endian = "little") {
+            destination | source << 4
+        } else {
+            destination << 4 | source
+        };
+        Self {
+            code,
+            registers,
+            offset,
+            value,
+        }
+    }
+}
+
+/// Loads a `BPF_PROG_TYPE_CGROUP_DEVICE` program.
+pub(super) fn load_device_program(program: &[DeviceInstruction]) -> io::Result<OwnedFd> {
+    const PROG_LOAD: libc::c_int = 5;
+    const CGROUP_DEVICE: u32 = 15;
+    /// The first fields of `union bpf_attr` for this command.
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        length: u32,
+        instructions: u64,
+        license: u64,
+    }
+    let attributes = Attributes {
+        kind: CGROUP_DEVICE,
+        length: program.len() as u32,
+        instructions: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+    };
+    // SAFETY: the kernel reads `length` instructions and the license's string, which outlive the call, and verifies the program.
+    let descriptor = check(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_LOAD,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    })?;
+    // SAFETY: the call gave a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+/// Attaches such a program to a cgroup, beside what is attached already.
+pub(super) fn attach_device_program(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<()> {
+    const PROG_ATTACH: libc::c_int = 8;
+    const CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    // The first fields of `union bpf_attr` for this command: target, program, type, flags.
+    let attributes = [
+        cgroup.as_raw_fd() as u32,
+        program.as_raw_fd() as u32,
+        CGROUP_DEVICE,
+        ALLOW_MULTI,
+    ];
+    // SAFETY: the kernel reads the four words, which outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_ATTACH,
+            &raw const attributes,
+            size_of_val(&attributes),
         )
     })?;
     Ok(())

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use silt_store::{
-    ChunkWriter, Content, Edit, Entry, GuestPath, Meta, Node, Options, Record, RecordKind, RocksStore, Store,
-    TreeRef, blob, diff, root, walk,
+    ChunkWriter, Content, Directory, Edit, Entry, GuestPath, Meta, Node, Options, Record, RecordKind,
+    RocksStore, Store, TreeRef, blob, diff, root, walk,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -60,6 +60,7 @@ fn main() -> Outcome<()> {
     );
 
     one_change(&store, tree, &files, Path::new(source))?;
+    look_up(&store, tree)?;
     read_all(&store, tree)?;
     let begin = Instant::now();
     ingest(&store, &files, threads)?;
@@ -192,6 +193,34 @@ fn one_change(store: &Arc<dyn Store>, tree: TreeRef, files: &[(PathBuf, u64)], s
     let begin = Instant::now();
     let changes = diff::diff(store, tree, current).count();
     println!("diff, {changes} changes: {:?}", begin.elapsed());
+    Ok(())
+}
+
+fn look_up(store: &Arc<dyn Store>, tree: TreeRef) -> Outcome<()> {
+    let entries: Vec<_> = walk::walk(store, tree).collect::<Result<_, _>>()?;
+    let begin = Instant::now();
+    for (path, _) in &entries {
+        walk::lookup(store, tree, path)?;
+    }
+    println!(
+        "look up a path from the root: {:?}",
+        begin.elapsed() / entries.len() as u32
+    );
+    let directories: Vec<_> = entries
+        .iter()
+        .filter_map(|(_, entry)| match entry.node {
+            Node::Directory(node) => Some(node),
+            _ => None,
+        })
+        .collect();
+    let begin = Instant::now();
+    for node in &directories {
+        Directory::load(store, node.tree)?.get(b"Makefile")?;
+    }
+    println!(
+        "open a directory and find a name: {:?}",
+        begin.elapsed() / directories.len() as u32
+    );
     Ok(())
 }
 

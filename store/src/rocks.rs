@@ -11,6 +11,7 @@ mod gc;
 mod pins;
 mod records;
 mod schema;
+mod verify;
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -26,6 +27,7 @@ pub use pins::Lease;
 use pins::Pins;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 use schema::Family;
+pub use verify::Damage;
 
 use crate::{ChunkId, Record, RecordKind, Store, StoreError, StoreResult, TreeId};
 
@@ -149,18 +151,22 @@ impl RocksStore {
 
     /// Writes without the log; durable after the next commit.
     fn write(&self, ops: Vec<Op>, doing: &'static str) -> StoreResult<()> {
-        if ops.is_empty() {
-            return Ok(());
+        if !ops.is_empty() {
+            self.write_unlogged(&ops, doing)?;
+            self.committer.written(ops);
         }
+        Ok(())
+    }
+
+    /// Writes without the log; durable at some time after all that was put before.
+    fn write_unlogged(&self, ops: &[Op], doing: &'static str) -> StoreResult<()> {
         let mut batch = WriteBatch::default();
-        for op in &ops {
+        for op in ops {
             op.add_to(&self.db, &mut batch)?;
         }
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        self.db.write_opt(batch, &unlogged).map_err(database(doing))?;
-        self.committer.written(ops);
-        Ok(())
+        self.db.write_opt(batch, &unlogged).map_err(database(doing))
     }
 
     /// Forgets that a damaged chunk is there, so that whoever brings its bytes next stores them anew. The bytes stay: someone may
@@ -295,13 +301,13 @@ impl Store for RocksStore {
     }
 
     fn put_records_lazily(&self, kind: RecordKind, records: Vec<(Vec<u8>, Record)>) -> StoreResult<()> {
-        let family = self.family(Family::Records(kind))?;
-        let mut batch = WriteBatch::default();
-        for (key, record) in &records {
-            batch.put_cf(family, key, records::encode(record));
-        }
-        self.check_space(batch.size_in_bytes() as u64)?;
-        self.db.write(batch).map_err(database("writing records"))
+        let ops: Vec<_> = records
+            .iter()
+            .map(|(key, record)| Op::put(Family::Records(kind), key, records::encode(record)))
+            .collect();
+        self.check_space(ops.iter().map(|op| op.size() as u64).sum())?;
+        // Without the log: it would survive a crash that takes what the records name.
+        self.write_unlogged(&ops, "writing records")
     }
 
     fn delete_record(&self, kind: RecordKind, key: &[u8]) -> StoreResult<()> {

@@ -241,6 +241,26 @@ fn needs_root_a_privileged_container_may_mount_and_sees_devices() {
 }
 
 #[test]
+fn needs_root_device_nodes_can_be_made_and_dockers_opened() {
+    device_nodes();
+}
+
+fn device_nodes() {
+    let root = tempfile::tempdir().unwrap();
+    let mut spec = shell(
+        "cd /tmp; mknod null c 1 3 && echo x > null && echo opened
+         mknod mem c 1 1 && (head -c 1 mem > /dev/null) 2>&1 | grep -o 'not permitted'
+         mknod disk b 7 0 && (head -c 1 disk > /dev/null) 2>&1 | grep -o 'not permitted'",
+    );
+    spec.mounts = vec![Mount::Bind {
+        source: root.path().to_owned(),
+        target: "/tmp".into(),
+        read_only: false,
+    }];
+    assert_eq!(output_of(&spec), "opened\nnot permitted\nnot permitted\n");
+}
+
+#[test]
 fn needs_root_the_helpers_executable_cannot_be_written() {
     // What a container would find as /proc/<helper>/exe is on a read-only mount.
     let helper = helper();
@@ -255,4 +275,34 @@ fn needs_root_the_helpers_executable_cannot_be_written() {
     assert_eq!(inode(Path::new(&exe)), inode(Path::new(HELPER)));
     let flags = nix::sys::statvfs::statvfs(exe.as_str()).unwrap().flags();
     assert!(flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY), "{flags:?}");
+}
+
+#[test]
+fn needs_root_cgroup_v2_alone_serves_as_well() {
+    // The same kernel, as a host with v2 alone shows itself.
+    let script =
+        "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$0\" --ignored \"$1\"";
+    let tests = std::env::current_exe().unwrap();
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(tests)
+        .arg("sandbox::isolation::inner_on_v2")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("1 passed"),
+        "{text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+#[ignore = "run where only cgroup v2 is mounted by the test above"]
+fn inner_on_v2_devices_and_the_containers_own_cgroup() {
+    device_nodes();
+    let script =
+        "cd /sys/fs/cgroup; stat -f -c %T .; cat cgroup.procs | head -n 1; tail -n 1 /proc/self/cgroup
+                  (mkdir own) 2>/dev/null || echo read-only";
+    assert_eq!(output_of(&shell(script)), "cgroup2fs\n1\n0::/\nread-only\n");
 }

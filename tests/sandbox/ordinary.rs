@@ -149,6 +149,26 @@ fn needs_root_a_user_without_subids_is_told_what_to_do() {
     assert_passed(&user.tests("inner_without_subids"), 1);
 }
 
+#[test]
+fn needs_root_where_user_namespaces_are_refused_the_user_is_told_what_to_do() {
+    let user = User::new("barred");
+    // A namespace whose own limit is 0 stands for a host that refuses them.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"";
+    let tests = user.home.path().join("tests");
+    let inner = "sandbox::ordinary::inner_without_user_namespaces";
+    let words = [
+        "unshare",
+        "-r",
+        "sh",
+        "-c",
+        script,
+        tests.to_str().unwrap(),
+        "--ignored",
+        inner,
+    ];
+    assert_passed(&user.command(&words).output().unwrap(), 1);
+}
+
 fn home() -> PathBuf {
     std::env::var("SILT_TEST_HOME").unwrap().into()
 }
@@ -299,5 +319,28 @@ fn inner_without_subids_the_error_names_the_remedy() {
     assert!(
         hint.contains("usermod --add-subuids") && hint.contains("/etc/subuid"),
         "{hint}"
+    );
+}
+
+#[test]
+#[ignore = "run as an ordinary user by a test above"]
+fn inner_without_user_namespaces_the_error_names_the_remedy() {
+    let error = Helper::start(&home().join("silt")).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            SandboxError::Setup {
+                step: Step::UserNamespace,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("sysctl -w user.max_user_namespaces"),
+        "{error}"
     );
 }

@@ -9,11 +9,10 @@ use nix::errno::Errno;
 use proptest::prelude::*;
 use silt_store::{GuestPath, Links, MemoryStore, Node, Store, TreeRef, blob, root, walk};
 
-use super::{Fs, Special};
+use super::{Fs, Options, Special};
 use crate::error::Reply;
 use crate::frozen::{Base, Frozen};
 use crate::protocol::{Attributes, Caller, Creation, InodeNo, RenameMode};
-use crate::session::Options;
 use crate::trace::Message;
 
 #[derive(Debug, Clone)]

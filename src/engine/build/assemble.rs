@@ -45,7 +45,7 @@ pub(super) fn image(store: &Arc<dyn Store>, plan: &Plan, built: &Built, base: Op
 }
 
 /// RFC 3339 with nanoseconds, as Docker writes it.
-pub(crate) fn rfc3339(time: Time) -> String {
+fn rfc3339(time: Time) -> String {
     let nanos = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
     jiff::Timestamp::from_nanosecond(nanos).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
 }

@@ -16,8 +16,6 @@ use crossbeam::channel::bounded;
 use crossbeam::select;
 use silt_store::TreeRef;
 
-pub(crate) use assemble::rfc3339;
-
 use crate::dockerfile::ignore::Ignore;
 use crate::dockerfile::{self, Dockerfile};
 use crate::engine::Engine;
@@ -26,11 +24,14 @@ use crate::engine::error::EngineError;
 use crate::engine::kept::{self, FailedStep};
 use crate::engine::outcome::{BuiltImage, Outcome};
 use crate::engine::request::BuildRequest;
+use crate::engine::run::resolv_conf;
+use crate::exec::{BaseTree, Performer, Surroundings};
 use crate::images::Image;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::plan::{self, BaseImage, ImageOp, Op, Plan, PlanInput};
 use crate::progress::Sink;
+use crate::sandbox::Limits;
 use crate::solve::{self, Built, Cancel, Failure, SolveError, Solver};
 use crate::source::context::Context;
 
@@ -78,7 +79,7 @@ impl Engine {
         let wanted = plan::base_images(dockerfile, input).map_err(|error| plan_error(request, &error))?;
         let mut bases = HashMap::new();
         for op in wanted {
-            let image = self.base_image(&op)?;
+            let image = self.base_image(&op, request.pull, sink, cancel)?;
             let config = image.config.clone();
             input.bases.insert(op.clone(), BaseImage { config });
             bases.insert(op, image);
@@ -95,8 +96,32 @@ impl Engine {
         sink: &Arc<dyn Sink>,
         cancel: &Cancel,
     ) -> Result<Built, EngineError> {
-        let _ = (bases, context, sink, cancel);
-        let solved: Result<Built, SolveError> = Err(SolveError::Cancelled);
+        let snapshotter = request.snapshotter.as_ref().unwrap_or(&self.config.snapshotter);
+        let bases = bases.iter().map(|(op, image)| {
+            let id = image.id.to_string();
+            (op.clone(), BaseTree { id, tree: image.root })
+        });
+        let performer = Performer::new(Surroundings {
+            store: Arc::clone(&self.store),
+            strategy: Arc::from(self.strategy(snapshotter)?),
+            helper: self.helper()?,
+            scratch: self.setup.scratch.clone(),
+            contexts: context.map(|context| (String::new(), context)).into_iter().collect(),
+            bases: bases.collect(),
+            proxy: plan.proxy.clone(),
+            hostname: plan.hostname.clone(),
+            limits: Limits::default(),
+            resolv_conf: resolv_conf(),
+        });
+        let solver = Solver {
+            store: &self.store,
+            executor: &performer,
+            sink: &**sink,
+            cancel,
+            flights: &self.flights,
+            parallelism: NonZeroUsize::new(self.config.parallel_steps).unwrap_or(NonZeroUsize::MIN),
+        };
+        let solved = solve::solve(plan, &solver);
         solved.map_err(|error| self.build_error(request, plan, error))
     }
 
@@ -181,7 +206,7 @@ impl Engine {
                 _ => Vec::new(),
             },
         };
-        match kept::put_failed(&*self.store, &names, &step, left, left) {
+        match kept::put_failed(&*self.store, &names, &step, left) {
             Ok(()) => Some(format!("{}@failed", names.first().map_or("", String::as_str))),
             Err(error) => {
                 tracing::warn!(%error, "a failed step's filesystem was not kept");

@@ -79,8 +79,8 @@ impl Containers {
         Alive(Arc::clone(&self.alive))
     }
 
-    /// A new container; its record is written unless it is to vanish in the end. An empty name is replaced by one of ours.
-    pub(crate) fn add(&self, mut record: ContainerRecord, base: TreeRef) -> Result<Arc<Container>, EngineError> {
+    /// A new container, made from `base`, which starts with `filesystem`; its record is written unless it is to vanish in the end. An empty name is replaced by one of ours.
+    pub(crate) fn add(&self, mut record: ContainerRecord, base: TreeRef, filesystem: TreeRef) -> Result<Arc<Container>, EngineError> {
         let mut known = self.known();
         let taken = |name: &str| known.values().any(|container| container.record().name == name);
         if record.name.is_empty() {
@@ -98,9 +98,9 @@ impl Containers {
         };
         let log = make(&directory).map_err(failed)?;
         if !record.host.remove {
-            record.put(&*self.store, base, base)?;
+            record.put(&*self.store, filesystem, base)?;
         }
-        let container = Arc::new(Container::new(record, directory, log, base, base));
+        let container = Arc::new(Container::new(record, directory, log, base, filesystem));
         known.insert(container.id().to_owned(), Arc::clone(&container));
         Ok(container)
     }

@@ -28,7 +28,7 @@ struct Inner {
     record: ContainerRecord,
     /// What it was made from.
     base: TreeRef,
-    /// What it left; what it was made from while it runs.
+    /// What it left; what it started with while it runs.
     filesystem: TreeRef,
     running: Option<Arc<Running>>,
     workspace: Option<Box<dyn Workspace>>,
@@ -93,7 +93,7 @@ impl Container {
         containers: &Arc<Containers>,
         start: Start<'_>,
     ) -> Result<(Option<OwnedFd>, Receiver<i32>), EngineError> {
-        let base = Snapshot::Stored(self.inner().base);
+        let base = Snapshot::Stored(self.inner().filesystem);
         let mut workspace = start.strategy.prepare(&base)?;
         let root = workspace.root_filesystem()?;
         let (streams, stdio) = start.streams;

@@ -15,7 +15,7 @@ use super::pins::{ShortIds, short};
 use super::schema::Family;
 use super::{RocksStore, schema};
 use crate::tree::encode::{Named, visit_named};
-use crate::{Content, Data, RecordKind, Store, StoreError, StoreResult, TreeId, blob, directory};
+use crate::{Content, Data, Record, RecordKind, Store, StoreError, StoreResult, TreeId, blob, directory};
 
 /// So many keys are deleted under one lock.
 const BATCH: usize = 512;
@@ -69,15 +69,28 @@ impl RocksStore {
     fn mark(&self) -> StoreResult<Marks> {
         let mut marks = Marks::default();
         marks.ahead.push(directory::empty().tree);
+        marks.ahead.extend(self.pins.roots().iter().map(|root| root.tree));
+        self.mark_ahead(&mut marks)?;
         for kind in RecordKind::ALL {
-            for (_, record) in self.records(kind, b"")? {
-                marks.ahead.extend(record.roots.iter().map(|root| root.tree));
-                for content in &record.contents {
-                    self.mark_content(content, &mut marks)?;
-                }
+            for (key, record) in self.records(kind, b"")? {
+                self.mark_record(&record, &mut marks).inspect_err(|error| {
+                    let key = String::from_utf8_lossy(&key);
+                    tracing::error!(?kind, %key, %error, "nothing is swept: a record names what cannot be read");
+                })?;
             }
         }
-        marks.ahead.extend(self.pins.roots().iter().map(|root| root.tree));
+        Ok(marks)
+    }
+
+    fn mark_record(&self, record: &Record, marks: &mut Marks) -> StoreResult<()> {
+        for content in &record.contents {
+            self.mark_content(content, marks)?;
+        }
+        marks.ahead.extend(record.roots.iter().map(|root| root.tree));
+        self.mark_ahead(marks)
+    }
+
+    fn mark_ahead(&self, marks: &mut Marks) -> StoreResult<()> {
         while let Some(id) = marks.ahead.pop() {
             if !marks.nodes.insert(id) {
                 continue;
@@ -87,10 +100,10 @@ impl RocksStore {
                     marks.ahead.push(id);
                     Ok(())
                 }
-                Named::Content(content) => self.mark_content(&content, &mut marks),
+                Named::Content(content) => self.mark_content(&content, marks),
             })?;
         }
-        Ok(marks)
+        Ok(())
     }
 
     fn mark_content(&self, content: &Content, marks: &mut Marks) -> StoreResult<()> {
