@@ -37,4 +37,3 @@ mod help;
 mod export;
 // Pulling, from Debian's docker-registry and from servers that misbehave.
 mod registry;
-

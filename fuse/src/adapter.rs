@@ -55,6 +55,8 @@ pub(crate) struct Adapter {
     fs: Arc<Fs>,
     /// Attributes with listings save messages, and hide from a trace what the step asked for.
     list_attributes: bool,
+    /// Whether user 0 of the mount has `CAP_FSETID` as the kernel sees it: not in a user namespace.
+    root_keeps_privileges: bool,
 }
 
 /// Serves a mounted device until the mount is gone.
@@ -74,14 +76,20 @@ pub(crate) fn serve(adapter: Adapter, device: OwnedFd, threads: usize) -> io::Re
 
 impl Adapter {
     pub(crate) fn new(fs: Arc<Fs>, list_attributes: bool) -> Self {
-        Self { fs, list_attributes }
+        let initial = std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+        Self {
+            fs,
+            list_attributes,
+            root_keeps_privileges: initial && nix::unistd::geteuid().is_root(),
+        }
     }
-}
 
-/// Whether setuid, setgid and capabilities go when `request` changes a file's bytes. Only WRITE says so (`CAP_FSETID`); fuser does
-/// not pass `FATTR_KILL_SUIDGID` on, and other messages have no such flag: user 0 is taken to have the capability.
-fn may_not_keep(request: &Request) -> bool {
-    request.uid() != 0
+    /// Whether setuid, setgid and capabilities go when `request` changes a file's bytes. WRITE says so itself; fuser does not pass
+    /// `FATTR_KILL_SUIDGID` on, and other messages have no such flag. An engine that is not the host's root mounts in user namespaces.
+    fn may_not_keep(&self, request: &Request) -> bool {
+        request.uid() != 0 || !self.root_keeps_privileges
+    }
 }
 
 fn reply_entry(result: Reply<Attributes>, reply: ReplyEntry) {
@@ -180,7 +188,7 @@ impl Filesystem for Adapter {
             atime: atime.map(time_change),
             mtime: mtime.map(time_change),
             ctime: ctime.map(time),
-            kill_privileges: may_not_keep(request),
+            kill_privileges: self.may_not_keep(request),
         };
         reply_attr(self.fs.set_attributes(ino(number), changes), reply);
     }
@@ -487,7 +495,7 @@ impl Filesystem for Adapter {
     ) {
         let result = allocate_mode(mode).and_then(|mode| {
             self.fs
-                .allocate(ino(number), offset, len, mode, may_not_keep(request))
+                .allocate(ino(number), offset, len, mode, self.may_not_keep(request))
         });
         reply_empty(result, reply);
     }
@@ -527,7 +535,7 @@ impl Filesystem for Adapter {
                 (ino(from), from_offset),
                 (ino(to), to_offset),
                 len,
-                may_not_keep(request),
+                self.may_not_keep(request),
             ),
             reply,
         );

@@ -22,7 +22,6 @@ use crate::fs::{Fs, Options};
 /// How long `finish` waits for a mount to go that its caller says is gone. Writing back large maps takes seconds.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-
 /// Whether the server has ended, in whatever way.
 #[derive(Debug, Default)]
 struct Ended {

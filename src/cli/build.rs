@@ -161,7 +161,11 @@ impl Build {
         } else if self.quiet {
             printer::line(&image.id);
         } else if self.progress != ProgressArg::Json {
-            let names = if image.names.is_empty() { String::new() } else { format!(" as {}", image.names.join(", ")) };
+            let names = if image.names.is_empty() {
+                String::new()
+            } else {
+                format!(" as {}", image.names.join(", "))
+            };
             printer::note(&format!("built {}{names}", printer::short_id(&image.id)));
         }
         Ok(0)
@@ -207,7 +211,9 @@ impl Build {
         };
         Ok(Sources {
             dockerfile,
-            dockerfile_name: path.as_deref().map_or_else(|| "Dockerfile".to_owned(), |path| path.display().to_string()),
+            dockerfile_name: path
+                .as_deref()
+                .map_or_else(|| "Dockerfile".to_owned(), |path| path.display().to_string()),
             ignore: read_ignore(&self.context, path.as_deref())?,
             context: Some(context),
         })
@@ -218,9 +224,14 @@ impl Build {
         let mut outputs = Vec::new();
         let mut destinations = Vec::new();
         for text in &self.outputs {
-            let output = Output::parse(text).map_err(|error| Failure::usage(format!("--output {text}: {error}")))?;
+            let output =
+                Output::parse(text).map_err(|error| Failure::usage(format!("--output {text}: {error}")))?;
             let path = Path::new(output.dest());
-            let opened = if output.is_directory() { Destination::directory(path) } else { Destination::file(path) };
+            let opened = if output.is_directory() {
+                Destination::directory(path)
+            } else {
+                Destination::file(path)
+            };
             let (destination, file) = opened?;
             destinations.push(destination);
             files.push(file);
@@ -242,7 +253,10 @@ struct Sources {
 
 /// Build arguments that have a value.
 fn given(arguments: &[(String, Option<String>)]) -> BTreeMap<String, String> {
-    arguments.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect()
+    arguments
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+        .collect()
 }
 
 fn open_context(path: &Path) -> Result<OwnedFd, Failure> {
@@ -292,7 +306,12 @@ fn read_ignore(context: &Path, dockerfile: Option<&Path>) -> Result<Option<Strin
         match fs::read_to_string(&path) {
             Ok(text) => return Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Failure::refused(format!("cannot read {}: {error}", path.display()))),
+            Err(error) => {
+                return Err(Failure::refused(format!(
+                    "cannot read {}: {error}",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(None)
@@ -318,8 +337,14 @@ mod tests {
         let dockerfile = dir.path().join("special");
         assert_eq!(read_ignore(dir.path(), Some(&dockerfile)).unwrap(), None);
         fs::write(dir.path().join(".dockerignore"), "common").unwrap();
-        assert_eq!(read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(), Some("common"));
+        assert_eq!(
+            read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(),
+            Some("common")
+        );
         fs::write(dir.path().join("special.dockerignore"), "own").unwrap();
-        assert_eq!(read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(), Some("own"));
+        assert_eq!(
+            read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(),
+            Some("own")
+        );
     }
 }

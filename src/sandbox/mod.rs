@@ -41,7 +41,7 @@
 //! chown of a package manager fail far from its cause. Devices are refused by `nodev`, limits need a delegated cgroup.
 //!
 //! **Unlike Docker's defaults**: the soft limit of open files is 1024 (many programs close them all) and no core is dumped (it would
-//! be in the image); ulimits of a Spec change both. cgroup v1 isn't shown below /sys/fs/cgroup, v2 is. No AppArmor profile is loaded.
+//! be in the image); ulimits of a Spec change both. cgroup v1 isn't shown below /sys/fs/cgroup, v2 is. No `AppArmor` profile is loaded.
 
 mod capability;
 mod cgroup;

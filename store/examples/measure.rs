@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use silt_store::{
-    ChunkWriter, Content, Directory, Edit, Entry, GuestPath, Meta, Node, Options, Record, RecordKind,
+    ChunkWriter, Content, Data, Directory, Edit, Entry, GuestPath, Meta, Node, Options, Record, RecordKind,
     RocksStore, Store, TreeRef, blob, diff, root, walk,
 };
 
@@ -73,6 +73,17 @@ fn main() -> Outcome<()> {
         resident()
     );
     Ok(())
+}
+
+/// Milliseconds of CPU this thread has used.
+fn processor() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos: u64 = text
+        .split(' ')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    nanos / 1_000_000
 }
 
 /// Anonymous memory in MB; the program's own pages belong to the page cache.
@@ -198,6 +209,25 @@ fn one_change(store: &Arc<dyn Store>, tree: TreeRef, files: &[(PathBuf, u64)], s
 
 fn look_up(store: &Arc<dyn Store>, tree: TreeRef) -> Outcome<()> {
     let entries: Vec<_> = walk::walk(store, tree).collect::<Result<_, _>>()?;
+    let chunks: Vec<_> = entries
+        .iter()
+        .filter_map(|(_, entry)| match &entry.node {
+            Node::File(content) => match content.data {
+                Data::Chunk(id) | Data::List(id) => Some(id),
+                Data::Inline(_) => None,
+            },
+            _ => None,
+        })
+        .collect();
+    for _ in 0..2 {
+        let cpu = processor();
+        store.has_chunks(&chunks)?;
+        println!(
+            "presence of {} chunks: {} ms of CPU",
+            chunks.len(),
+            processor() - cpu
+        );
+    }
     let begin = Instant::now();
     for (path, _) in &entries {
         walk::lookup(store, tree, path)?;
@@ -220,6 +250,19 @@ fn look_up(store: &Arc<dyn Store>, tree: TreeRef) -> Outcome<()> {
     println!(
         "open a directory and find a name: {:?}",
         begin.elapsed() / directories.len() as u32
+    );
+    let mut nodes = Vec::new();
+    for node in &directories {
+        nodes.push((node.tree, store.node(node.tree)?));
+    }
+    let cpu = processor();
+    for node in nodes {
+        store.put_nodes(vec![node])?;
+    }
+    println!(
+        "put {} nodes again: {} ms of CPU",
+        directories.len(),
+        processor() - cpu
     );
     Ok(())
 }

@@ -9,9 +9,9 @@ use silt::oci::digest::Digest;
 use silt::oci::manifest::{Descriptor, Manifest, media, to_bytes};
 use silt::oci::reference::Reference;
 use silt::registry::{Client, Credentials, RegistryError};
-use silt::source::image::{Pull, SourceError};
+use silt::source::image::Pull;
 
-use super::real::{credentials, fetch};
+use super::real::{credentials, fetch, registry_error};
 use crate::export::scene::{Scene, images};
 
 /// A request as the server saw it: the line without version, and the headers in lower case.
@@ -211,10 +211,7 @@ fn anonymous() -> Arc<Client> {
 }
 
 fn pull_error(server: &Server) -> RegistryError {
-    match fetch(&images(), &anonymous(), &server.name("app:1"), Pull::Missing).unwrap_err() {
-        SourceError::Registry { source, .. } => source,
-        other => panic!("{other:?}"),
-    }
+    registry_error(fetch(&images(), &anonymous(), &server.name("app:1"), Pull::Missing).unwrap_err())
 }
 
 /// The text of an error with all its sources.

@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, bounded};
 use silt_store::{Lease, Store, TreeRef};
 
 use crate::engine::container::log::Log;
-use crate::engine::container::{Containers, ContainerRecord, ContainerState, Copiers, Streams};
+use crate::engine::container::{ContainerRecord, ContainerState, Containers, Copiers, Streams};
 use crate::engine::error::EngineError;
 use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec};
 use crate::snapshot::{Snapshot, SnapshotStrategy, Workspace};
@@ -49,7 +49,13 @@ pub(crate) struct Start<'a> {
 
 impl Container {
     /// A container that is about to run, or one that a record tells of.
-    pub(super) fn new(record: ContainerRecord, directory: PathBuf, log: Log, base: TreeRef, filesystem: TreeRef) -> Self {
+    pub(super) fn new(
+        record: ContainerRecord,
+        directory: PathBuf,
+        log: Log,
+        base: TreeRef,
+        filesystem: TreeRef,
+    ) -> Self {
         Self {
             id: record.id.clone(),
             directory,
@@ -111,12 +117,14 @@ impl Container {
         let (tell, told) = bounded(1);
         let (container, containers) = (Arc::clone(self), Arc::clone(containers));
         let alive = containers.alive();
-        let watcher = std::thread::Builder::new().name("container".to_owned()).spawn(move || {
-            let status = container.watch(&containers, &running, copiers);
-            drop(alive);
-            // A detached container's caller does not listen.
-            tell.send(status).ok();
-        });
+        let watcher = std::thread::Builder::new()
+            .name("container".to_owned())
+            .spawn(move || {
+                let status = container.watch(&containers, &running, copiers);
+                drop(alive);
+                // A detached container's caller does not listen.
+                tell.send(status).ok();
+            });
         watcher.map_err(|source| EngineError::Io {
             doing: "watching a container",
             source,
@@ -133,7 +141,10 @@ impl Container {
         let (workspace, keep) = {
             let mut inner = self.inner();
             inner.running = None;
-            (inner.workspace.take(), !inner.dropped && !inner.record.host.remove)
+            (
+                inner.workspace.take(),
+                !inner.dropped && !inner.record.host.remove,
+            )
         };
         let mut state = ContainerState::Exited {
             status,
@@ -142,7 +153,10 @@ impl Container {
             error,
         };
         let kept = match workspace {
-            Some(workspace) if keep => workspace.commit(running.created_stubs()).and_then(|snapshot| snapshot.sealed()).map(Some),
+            Some(workspace) if keep => workspace
+                .commit(running.created_stubs())
+                .and_then(|snapshot| snapshot.sealed())
+                .map(Some),
             _ => Ok(None),
         };
         let filesystem = match kept {
@@ -150,7 +164,10 @@ impl Container {
             Err(failed) => {
                 tracing::error!(container = %self.id, error = %failed, "a container's filesystem was lost");
                 if let ContainerState::Exited { error, .. } = &mut state {
-                    *error = Some(format!("its filesystem was lost: {}", crate::engine::error::chain(&failed)));
+                    *error = Some(format!(
+                        "its filesystem was lost: {}",
+                        crate::engine::error::chain(&failed)
+                    ));
                 }
                 None
             }
@@ -167,7 +184,13 @@ impl Container {
         let gone = inner.dropped || record.host.remove;
         let lease = inner.lease.take();
         drop(inner);
-        let kept = if gone { containers.forget(self) } else { record.put(containers.store(), filesystem, base).map_err(EngineError::from) };
+        let kept = if gone {
+            containers.forget(self)
+        } else {
+            record
+                .put(containers.store(), filesystem, base)
+                .map_err(EngineError::from)
+        };
         if let Err(error) = kept {
             tracing::error!(container = %self.id, %error, "the end of a container was not recorded");
         }
@@ -217,9 +240,13 @@ impl Container {
             }
             let moment = match deadline {
                 Some(deadline) => deadline.checked_duration_since(Instant::now())?,
-                None => Duration::from_secs(3600),
+                None => Duration::from_hours(1),
             };
-            inner = self.changed.wait_timeout(inner, moment).unwrap_or_else(PoisonError::into_inner).0;
+            inner = self
+                .changed
+                .wait_timeout(inner, moment)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 

@@ -207,3 +207,11 @@ fn every_mount_parses_and_those_without_an_executor_are_refused() {
         assert!(message(mount).is_err(), "{mount}");
     }
 }
+
+#[test]
+fn names_stay_on_one_line() {
+    let mut input = input();
+    input.build_args.insert("X".into(), Some("a\nb\u{1b}[2J".into()));
+    let plan = plan_with("FROM a\nARG X\nCOPY $X /x\n", input).unwrap();
+    assert_eq!(plan.vertices[1].name, "[2/2] COPY a b [2J /x");
+}
