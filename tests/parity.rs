@@ -6,7 +6,8 @@ use crate::scene::Scene;
 use crate::scene::archive::{Image, Tree, differences};
 use crate::scene::dockerd::Dockerd;
 
-/// Every kind of entry that both builders know, written by instructions and by steps.
+/// Every kind of entry that both builders know, written by instructions and by steps. VOLUME comes after the last step: the
+/// legacy builder mounts volumes in steps and leaves their mount points in the tree, BuildKit and Silt do not.
 const DOCKERFILE: &str = r#"
 ARG BASE=debian
 FROM ${BASE} AS tools
@@ -39,11 +40,11 @@ USER app:app
 RUN id -un > /tmp/who && pwd > /tmp/where && env | sort | grep -E '^(VERSION|GREETING|NAMED)=' > /tmp/env
 USER 0
 EXPOSE 80 443/tcp 53/udp
-VOLUME ["/data", "/more data"]
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=5s --retries=2 CMD true
 SHELL ["/bin/bash", "-c"]
 RUN echo "$BASH_VERSION" | cut -c1 > /shell
+VOLUME ["/data", "/more data"]
 ONBUILD RUN echo triggered
 ENTRYPOINT ["/bin/echo", "-n"]
 CMD ["one", "two"]

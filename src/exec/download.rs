@@ -13,7 +13,7 @@ use super::error::DownloadError;
 use crate::layer::Digesting;
 
 /// A server that does not answer within this is none.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Fetches `url`; `named` tells whether the destination gives the file its name. `checksum` is `sha256:...`.
 pub(super) fn download(

@@ -128,7 +128,7 @@ impl Performer {
             });
         };
         let selected = context.select(&self.around.store, &wanted, trust, want.cancel, &|files| {
-            watch(files, false)
+            watch(files, false);
         });
         watch(selected.as_ref().map_or(0, |selection| selection.files), true);
         selected.map_err(|error| match error {

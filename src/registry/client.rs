@@ -21,7 +21,7 @@ use super::endpoint::{Endpoint, is_loopback, is_safe, join, split_url};
 use super::error::RegistryError;
 
 const CONNECT: Duration = Duration::from_secs(15);
-const RESPONSE: Duration = Duration::from_secs(60);
+const RESPONSE: Duration = Duration::from_mins(1);
 const STALL: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 4;
 const MAX_REDIRECTS: usize = 8;
@@ -51,6 +51,13 @@ pub(super) struct Request<'a> {
     pub(super) accept: &'static str,
     /// The first byte wanted.
     pub(super) from: u64,
+}
+
+/// A token server's answer.
+#[derive(Deserialize)]
+struct Granted {
+    token: Option<String>,
+    access_token: Option<String>,
 }
 
 /// Why one attempt failed, and whether another may do better.
@@ -111,7 +118,7 @@ impl Client {
                 Err(Attempt::Final(error)) => return Err(error),
                 Err(Attempt::Again(error, _)) if attempt == ATTEMPTS => return Err(error),
                 Err(Attempt::Again(_, wished)) => {
-                    std::thread::sleep(wished.unwrap_or(pause).min(self.pause * 20))
+                    std::thread::sleep(wished.unwrap_or(pause).min(self.pause * 20));
                 }
             }
             attempt += 1;
@@ -223,11 +230,6 @@ impl Client {
         };
         let answer = answer.map_err(|error| failed(host, error))?;
         let mut answer = checked(request, answer, secret.is_some())?;
-        #[derive(Deserialize)]
-        struct Granted {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
         let granted = read_all(answer.body_mut(), MAX_DETAIL * 16).ok();
         let granted = granted.and_then(|bytes| serde_json::from_slice::<Granted>(&bytes).ok());
         granted

@@ -61,7 +61,9 @@ struct DockerConfig {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "lowercase", default)]
 struct Auth {
-    auth: Option<String>,
+    /// `user:password` in base64.
+    #[serde(rename = "auth")]
+    pair: Option<String>,
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
@@ -156,7 +158,7 @@ fn secret_of(auth: &Auth) -> Result<Option<Secret>, RegistryError> {
         path: "config.json".into(),
         source,
     };
-    if let Some(encoded) = auth.auth.as_ref().filter(|encoded| !encoded.is_empty()) {
+    if let Some(encoded) = auth.pair.as_ref().filter(|encoded| !encoded.is_empty()) {
         let bytes = STANDARD
             .decode(encoded.trim())
             .map_err(|error| malformed(error.into()))?;
@@ -223,11 +225,11 @@ mod tests {
 
     use super::*;
 
-    fn password(user: &str, password: &str) -> Option<Secret> {
-        Some(Secret::Password {
+    fn password(user: &str, password: &str) -> Secret {
+        Secret::Password {
             user: user.into(),
             password: password.into(),
-        })
+        }
     }
 
     #[test]
@@ -257,13 +259,13 @@ mod tests {
         let credentials = Credentials::in_folder(folder.path()).unwrap();
         assert_eq!(
             credentials.secret("docker.io").unwrap(),
-            password("hub", "secret:with:colons")
+            Some(password("hub", "secret:with:colons"))
         );
         assert_eq!(
             credentials.secret("localhost:5000").unwrap(),
-            password("local", "pw")
+            Some(password("local", "pw"))
         );
-        assert_eq!(credentials.secret("ghcr.io").unwrap(), password("gh", "pw"));
+        assert_eq!(credentials.secret("ghcr.io").unwrap(), Some(password("gh", "pw")));
         assert_eq!(
             credentials.secret("token.example").unwrap(),
             Some(Secret::Identity("abc".into()))

@@ -128,18 +128,19 @@ impl Client {
         let content_type = content_type
             .and_then(|value| value.split(';').next())
             .map(|value| value.trim().to_owned());
-        let bytes = read_all(response.body_mut(), limit).map_err(|source| match source.kind() {
-            std::io::ErrorKind::FileTooLarge => RegistryError::TooLong {
-                registry: registry.clone(),
-                limit,
-            },
-            std::io::ErrorKind::TimedOut => RegistryError::Timeout {
-                registry: registry.clone(),
-            },
-            _ => RegistryError::Unreachable {
-                registry: registry.clone(),
-                source: Box::new(source),
-            },
+        let bytes = read_all(response.body_mut(), limit).map_err(|source| {
+            let registry = registry.clone();
+            if source.kind() == std::io::ErrorKind::FileTooLarge {
+                return RegistryError::TooLong { registry, limit };
+            }
+            // The body's reader wraps the client's own errors.
+            match ureq::Error::from(source) {
+                ureq::Error::Timeout(_) => RegistryError::Timeout { registry },
+                other => RegistryError::Unreachable {
+                    registry,
+                    source: Box::new(other),
+                },
+            }
         })?;
         if let Some(expected) = expected
             && !expected.matches(&bytes)

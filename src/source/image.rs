@@ -34,12 +34,12 @@ pub enum Pull {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It is not here, and nobody may be asked.
-    #[error("no local image `{}`{}", name.familiar(), for_platform(platform.as_ref()))]
+    #[error("no local image `{}`{}", name.familiar(), for_platform(platform.as_deref()))]
     NotLocal {
         /// The name.
         name: Reference,
         /// Set when there is one for another platform.
-        platform: Option<Platform>,
+        platform: Option<Box<Platform>>,
     },
     /// The registry failed.
     #[error("pulling {}", name.familiar())]
@@ -47,7 +47,7 @@ pub enum SourceError {
         /// The name.
         name: Reference,
         /// Why.
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// What came is no good image.
     #[error("pulling {}", name.familiar())]
@@ -55,11 +55,11 @@ pub enum SourceError {
         /// The name.
         name: Reference,
         /// Why.
-        source: ImageError,
+        source: Box<ImageError>,
     },
     /// Looking it up failed.
     #[error(transparent)]
-    Local(#[from] ImageError),
+    Local(Box<ImageError>),
     /// It was given up on request.
     #[error("pulling {} was cancelled", name.familiar())]
     Cancelled {
@@ -72,6 +72,12 @@ fn for_platform(platform: Option<&Platform>) -> String {
     platform
         .map(|platform| format!(" for {platform}"))
         .unwrap_or_default()
+}
+
+impl From<ImageError> for SourceError {
+    fn from(error: ImageError) -> Self {
+        Self::Local(Box::new(error))
+    }
 }
 
 impl SourceError {
@@ -110,7 +116,7 @@ impl Images<'_> {
         if pull != Pull::Always {
             match self.images.get(name)? {
                 Some(image) if fits(&image, platform) => return Ok(image),
-                Some(_) => other_platform = Some(platform.clone()),
+                Some(_) => other_platform = Some(Box::new(platform.clone())),
                 None => {}
             }
         }
@@ -140,11 +146,11 @@ impl Images<'_> {
     fn fetch(&self, name: &Reference, platform: &Platform, what: &str) -> Result<Image, SourceError> {
         let registry = |source| SourceError::Registry {
             name: name.clone(),
-            source,
+            source: Box::new(source),
         };
         let bad = |source| SourceError::Image {
             name: name.clone(),
-            source,
+            source: Box::new(source),
         };
         let pulled = self.client.pull(name, platform).map_err(registry)?;
         let id = ImageId(Digest::sha256(&pulled.config));
