@@ -24,13 +24,14 @@
 pub mod cli;
 pub mod dockerfile;
 pub mod engine;
+pub mod exec;
 pub mod export;
 pub mod images;
-pub mod exec;
 pub mod layer;
 pub mod oci;
 pub mod plan;
 pub mod progress;
+pub mod registry;
 pub mod sandbox;
 pub mod server;
 pub mod snapshot;

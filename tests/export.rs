@@ -1,7 +1,7 @@
 //! What is exported, judged by the schemas, by real clients, and by loading it again. These tests unpack owners and devices and
 //! so need root; each says in its name which client it needs.
 
-mod scene;
+pub(crate) mod scene;
 
 use scene::{Scene, amd64, client, images, in_tree, on_disk, same};
 use silt::export::{Item, Output, Target, export};

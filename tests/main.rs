@@ -35,3 +35,5 @@ mod engine;
 mod help;
 // Archives, layouts and trees that are exported, judged by the schemas and by real clients; archives loaded.
 mod export;
+// Pulling, from Debian's docker-registry and from servers that misbehave.
+mod registry;

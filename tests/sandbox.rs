@@ -1,5 +1,5 @@
 //! The sandbox through its helper process, on a real Debian root. Needs root: namespaces, mounts, cgroups of the host.
-//! The base comes from `SILT_TEST_BASE` or `/var/cache/silt-build/bookworm.tar`, unpacked once below the target directory.
+//! The base is unpacked once below the target directory.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -25,21 +25,20 @@ const HELPER: &str = env!("CARGO_BIN_EXE_silt");
 fn debian() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
-        let base = std::env::var("SILT_TEST_BASE").unwrap_or("/var/cache/silt-build/bookworm.tar".into());
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox-debian");
-        if !root.join(".complete").exists() {
-            assert!(
-                Path::new(&base).exists(),
-                "no {base}: make it with mmdebstrap --variant=minbase bookworm {base}"
-            );
-            fs::create_dir_all(&root).unwrap();
+        if !root.exists() {
+            let making = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let tar = crate::scene::debian::tar();
             let unpacked = Command::new("tar")
-                .args(["-xpf", &base, "-C"])
-                .arg(&root)
-                .status()
-                .unwrap();
-            assert!(unpacked.success());
-            File::create(root.join(".complete")).unwrap();
+                .arg("-xpf")
+                .arg(tar)
+                .arg("-C")
+                .arg(making.path())
+                .status();
+            assert!(unpacked.unwrap().success());
+            fs::set_permissions(making.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            // Another process may have been faster; its root is as good.
+            let _made = fs::rename(making.keep(), &root);
         }
         root
     })

@@ -89,6 +89,11 @@ fn real(top: &Path, tar: &str) {
                 .success()
         );
     });
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    println!(
+        "{}",
+        status.lines().find(|line| line.starts_with("VmRSS")).unwrap()
+    );
     timed("find -type f", 1, || {
         assert!(
             Command::new("find")

@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, Config, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, SessionACL, TimeOrNow, WriteFlags,
 };
 
 use crate::error::Reply;
@@ -55,6 +55,8 @@ pub(crate) struct Adapter {
     fs: Arc<Fs>,
     /// Attributes with listings save messages, and hide from a trace what the step asked for.
     list_attributes: bool,
+    /// Whether user 0 of the mount has `CAP_FSETID` as the kernel sees it: not in a user namespace.
+    root_keeps_privileges: bool,
 }
 
 /// Serves a mounted device until the mount is gone.
@@ -74,7 +76,19 @@ pub(crate) fn serve(adapter: Adapter, device: OwnedFd, threads: usize) -> io::Re
 
 impl Adapter {
     pub(crate) fn new(fs: Arc<Fs>, list_attributes: bool) -> Self {
-        Self { fs, list_attributes }
+        let initial = std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+        Self {
+            fs,
+            list_attributes,
+            root_keeps_privileges: initial && nix::unistd::geteuid().is_root(),
+        }
+    }
+
+    /// Whether setuid, setgid and capabilities go when `request` changes a file's bytes. WRITE says so itself; fuser does not pass
+    /// `FATTR_KILL_SUIDGID` on, and other messages have no such flag. An engine that is not the host's root mounts in user namespaces.
+    fn may_not_keep(&self, request: &Request) -> bool {
+        request.uid() != 0 || !self.root_keeps_privileges
     }
 }
 
@@ -174,8 +188,7 @@ impl Filesystem for Adapter {
             atime: atime.map(time_change),
             mtime: mtime.map(time_change),
             ctime: ctime.map(time),
-            // fuser does not pass FATTR_KILL_SUIDGID on; root without CAP_FSETID is taken for one who has it.
-            kill_privileges: request.uid() != 0,
+            kill_privileges: self.may_not_keep(request),
         };
         reply_attr(self.fs.set_attributes(ino(number), changes), reply);
     }
@@ -455,9 +468,24 @@ impl Filesystem for Adapter {
         reply_empty(self.fs.remove_xattr(ino(number), name.as_bytes()), reply);
     }
 
-    fn fallocate(
+    /// Python asks on every open whether a file is a terminal.
+    fn ioctl(
         &self,
         _request: &Request,
+        _number: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _data: &[u8],
+        _room: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
         number: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -465,7 +493,10 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let result = allocate_mode(mode).and_then(|mode| self.fs.allocate(ino(number), offset, len, mode));
+        let result = allocate_mode(mode).and_then(|mode| {
+            self.fs
+                .allocate(ino(number), offset, len, mode, self.may_not_keep(request))
+        });
         reply_empty(result, reply);
     }
 
@@ -486,7 +517,7 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         from: INodeNo,
         _from_handle: FileHandle,
         from_offset: u64,
@@ -500,7 +531,12 @@ impl Filesystem for Adapter {
         // The reply counts in 32 bits.
         let len = len.min(1 << 30);
         reply_written(
-            self.fs.copy((ino(from), from_offset), (ino(to), to_offset), len),
+            self.fs.copy(
+                (ino(from), from_offset),
+                (ino(to), to_offset),
+                len,
+                self.may_not_keep(request),
+            ),
             reply,
         );
     }

@@ -3,6 +3,8 @@
 //! In: pieces that a step wrote. Out: bytes, and the store's `Content` once sealed. Effects: reads and writes the store. Sealing a
 //! staged content frees its memory and disk at once; readers go on in the store.
 
+mod pieces;
+
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::ops::Range as Span;
 use std::sync::Arc;
@@ -10,17 +12,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use parking_lot::{Mutex, RwLock};
-use silt_store::blob::{self, ChunkWriter};
+use silt_store::blob::{self, ChunkWriter, SparseRead};
 use silt_store::{ChunkId, Data, Store, StoreResult};
 
 use crate::error::{Reply, store_errno};
-use crate::pieces::Pieces;
+
+pub(crate) use pieces::Pieces;
 
 /// How many files keep their chunk, and their list of chunks, between reads.
 const READERS: usize = 16;
 /// What one thread digests before it puts the chunks and frees what they came from.
 const SEAL_BATCH_BYTES: u64 = 8 << 20;
 const SEAL_BATCH_FILES: usize = 1024;
+/// A rewritten file's holes are read where they changed; with more of them than this it is written anew, which reads data only.
+const REREAD_HOLES: u64 = 64 << 20;
 /// Fewer files than this are not worth another thread.
 const SEAL_FILES_PER_THREAD: usize = 64;
 
@@ -209,12 +214,19 @@ impl Staged {
         match &*self.state.read() {
             State::Sealed(content) => Ok(content.clone()),
             State::Pieces(pieces) => {
+                if let Some((base, dirty)) = pieces.edition()
+                    && holes(contents, &base)? <= REREAD_HOLES
+                {
+                    let mut read_at =
+                        |offset, buffer: &mut [u8]| Ok(pieces.read_at(contents, offset, buffer)?);
+                    return blob::rewrite(&**contents.store(), &base, self.len, &dirty, &mut read_at);
+                }
                 let mut reader = PiecesReader {
                     pieces,
                     contents,
                     position: 0,
                 };
-                writer.write(&mut reader, self.len)
+                writer.write_sparse(&mut reader, self.len)
             }
         }
     }
@@ -222,6 +234,16 @@ impl Staged {
     fn mark_sealed(&self, content: silt_store::Content) {
         *self.state.write() = State::Sealed(content);
     }
+}
+
+/// How much of a file is holes.
+fn holes(contents: &Contents, content: &silt_store::Content) -> StoreResult<u64> {
+    let segments = blob::segments(&**contents.store(), content)?;
+    Ok(segments
+        .iter()
+        .filter(|segment| !segment.data)
+        .map(|segment| segment.len)
+        .sum())
 }
 
 /// Digests staged content on several threads and frees it as it goes. Whether it was sealed in the meantime by another does not matter.
@@ -279,5 +301,15 @@ impl Read for PiecesReader<'_> {
         let count = self.pieces.read_at(self.contents, self.position, buffer)?;
         self.position += count as u64;
         Ok(count)
+    }
+}
+
+impl SparseRead for PiecesReader<'_> {
+    fn skip_zeros(&mut self, unit: u64) -> io::Result<u64> {
+        let data = self.pieces.next_data(self.contents, self.position)?;
+        let end = data.map_or(self.pieces.len(), |data| data.start);
+        let skipped = end.saturating_sub(self.position) / unit * unit;
+        self.position += skipped;
+        Ok(skipped)
     }
 }

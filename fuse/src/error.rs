@@ -1,6 +1,7 @@
 //! Every way the filesystem fails: towards the engine (`FsError`), and towards the kernel (`errno`).
 
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use silt_store::StoreError;
@@ -19,6 +20,9 @@ pub enum FsError {
         /// The system's error.
         source: io::Error,
     },
+    /// The mount is still there: something holds its mount namespace or a file in it.
+    #[error("the mount is still in use after {0:?}")]
+    StillMounted(Duration),
     /// A thread that served the mount died of a bug; nothing of the session may be kept.
     #[error("a thread serving the mount panicked")]
     Panicked,

@@ -14,10 +14,10 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use silt_store::{Device, Meta, Name, Time};
 
 use crate::content::Content;
+use crate::content::Pieces;
 use crate::error::Reply;
 use crate::links::LinkDir;
 use crate::lower::{LowerDir, LowerEntry, LowerNode};
-use crate::pieces::Pieces;
 use crate::protocol::{Attributes, InodeNo, Kind, Listed};
 
 /// Numbers of inodes from below have this bit, new ones count up from 2: neither ever meets the other.
@@ -84,7 +84,8 @@ pub(crate) struct Inode {
 /// What an inode is.
 #[derive(Debug)]
 pub(crate) enum Node {
-    Directory(Dir),
+    /// Boxed: most inodes are files.
+    Directory(Box<Dir>),
     File(Arc<File>),
     Symlink(Arc<[u8]>),
     CharDevice(Device),
@@ -207,7 +208,7 @@ impl Inode {
     pub(crate) fn below(entry: LowerEntry, origin: Origin, place: Place, nlink: u32) -> Self {
         let mtime = entry.meta.mtime;
         let node = match entry.node {
-            LowerNode::Directory(lower) => Node::Directory(Dir::new(Some(lower), place)),
+            LowerNode::Directory(lower) => Node::Directory(Box::new(Dir::new(Some(lower), place))),
             LowerNode::File(content) => Node::File(Arc::new(File::new(content))),
             LowerNode::Symlink(target) => Node::Symlink(target.into()),
             LowerNode::CharDevice(device) => Node::CharDevice(device),
@@ -278,14 +279,14 @@ impl Inode {
 /// Inodes by number.
 #[derive(Debug)]
 pub(crate) struct Table {
-    inodes: HashMap<InodeNo, Inode>,
+    inodes: HashMap<InodeNo, Box<Inode>>,
     next: u64,
 }
 
 impl Table {
     pub(crate) fn new(root: Inode) -> Self {
         Self {
-            inodes: HashMap::from([(InodeNo::ROOT, root)]),
+            inodes: HashMap::from([(InodeNo::ROOT, Box::new(root))]),
             next: InodeNo::ROOT.0 + 1,
         }
     }
@@ -295,11 +296,11 @@ impl Table {
     }
 
     pub(crate) fn get(&self, ino: InodeNo) -> Reply<&Inode> {
-        self.inodes.get(&ino).ok_or(Errno::ESTALE)
+        self.inodes.get(&ino).map(Box::as_ref).ok_or(Errno::ESTALE)
     }
 
     pub(crate) fn get_mut(&mut self, ino: InodeNo) -> Reply<&mut Inode> {
-        self.inodes.get_mut(&ino).ok_or(Errno::ESTALE)
+        self.inodes.get_mut(&ino).map(Box::as_mut).ok_or(Errno::ESTALE)
     }
 
     pub(crate) fn contains(&self, ino: InodeNo) -> bool {
@@ -317,14 +318,14 @@ impl Table {
     }
 
     pub(crate) fn insert(&mut self, ino: InodeNo, inode: Inode) {
-        self.inodes.insert(ino, inode);
+        self.inodes.insert(ino, Box::new(inode));
     }
 
     /// Adds an inode of this mount's own.
     pub(crate) fn insert_new(&mut self, inode: Inode) -> InodeNo {
         let ino = InodeNo(self.next);
         self.next += 1;
-        self.inodes.insert(ino, inode);
+        self.inodes.insert(ino, Box::new(inode));
         ino
     }
 
@@ -337,6 +338,9 @@ impl Table {
             let Some(inode) = self.inodes.remove(&ino) else {
                 return;
             };
+            if self.inodes.len() < self.inodes.capacity() / 8 {
+                self.inodes.shrink_to(self.inodes.len() * 2);
+            }
             let (State::Clean, Origin::Below(place)) = (inode.state, inode.origin) else {
                 return;
             };

@@ -11,12 +11,41 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use parking_lot::{Condvar, Mutex};
 use silt_store::{GuestPath, Store};
 
 use crate::adapter::{self, Adapter};
 use crate::error::FsError;
 use crate::frozen::{Base, Frozen};
 use crate::fs::{Fs, Options};
+
+/// How long `finish` waits for a mount to go that its caller says is gone. Writing back large maps takes seconds.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Whether the server has ended, in whatever way.
+#[derive(Debug, Default)]
+struct Ended {
+    yes: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn wait(&self) -> bool {
+        let mut yes = self.yes.lock();
+        self.changed.wait_while_for(&mut yes, |yes| !*yes, PATIENCE);
+        *yes
+    }
+}
+
+/// Says so when dropped, by a panic too.
+struct Ending(Arc<Ended>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        *self.0.yes.lock() = true;
+        self.0.changed.notify_all();
+    }
+}
 
 /// A served mount. Dropped without `finish`, it serves no more.
 #[derive(Debug)]
@@ -25,6 +54,7 @@ pub struct Session {
     /// Stops waiting for a mount that will never come.
     stop: Arc<AtomicBool>,
     server: Option<JoinHandle<io::Result<()>>>,
+    ended: Arc<Ended>,
     device: i32,
 }
 
@@ -41,12 +71,16 @@ impl Session {
     ) -> Result<Self, FsError> {
         let fs = Arc::new(Fs::new(store, base, &options)?);
         let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(Ended::default());
         let number = device.as_raw_fd();
         let server = std::thread::Builder::new()
             .name("silt-fuse".into())
             .spawn({
-                let (fs, stop) = (Arc::clone(&fs), Arc::clone(&stop));
-                move || serve(device, fs, &stop, &options)
+                let (fs, stop, ending) = (Arc::clone(&fs), Arc::clone(&stop), Ending(Arc::clone(&ended)));
+                move || {
+                    let _ending = ending;
+                    serve(device, fs, &stop, &options)
+                }
             })
             .map_err(|source| FsError::Io {
                 doing: "starting a thread",
@@ -56,6 +90,7 @@ impl Session {
             fs,
             stop,
             server: Some(server),
+            ended,
             device: number,
         })
     }
@@ -64,9 +99,12 @@ impl Session {
     /// the mount is gone from every namespace (or was never made): then the kernel has written back all it had.
     ///
     /// # Errors
-    /// `Panicked`, `Io`, `Store`.
+    /// `StillMounted`, `Panicked`, `Io`, `Store`.
     pub fn finish(mut self) -> Result<Frozen, FsError> {
         self.stop.store(true, Ordering::Release);
+        if !self.ended.wait() {
+            return Err(FsError::StillMounted(PATIENCE));
+        }
         if let Some(server) = self.server.take() {
             server
                 .join()

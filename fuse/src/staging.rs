@@ -38,10 +38,11 @@ struct Disk {
     end: AtomicU64,
 }
 
-/// Bytes in memory, counted while they live.
+/// Bytes in memory, counted while they live: what is allocated for them, not their number.
 #[derive(Debug)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
+    counted: u64,
     memory: Arc<Memory>,
 }
 
@@ -93,19 +94,30 @@ impl Staging {
 
     /// Keeps `data` in memory if the file (which has `held` bytes there) and the session may have more.
     pub(crate) fn block(&self, held: u64, data: &[u8]) -> Option<Block> {
-        self.reserve(held, data.len() as u64).then(|| Block {
+        let counted = data.len() as u64;
+        self.reserve(held, counted).then(|| Block {
             bytes: data.to_vec(),
+            counted,
             memory: Arc::clone(&self.memory),
         })
     }
 
     /// Appends `data` to `block` under the same condition.
     pub(crate) fn extend_block(&self, held: u64, block: &mut Block, data: &[u8]) -> bool {
-        let reserved = self.reserve(held, data.len() as u64);
-        if reserved {
-            block.bytes.extend_from_slice(data);
+        let len = block.bytes.len() + data.len();
+        if len > block.bytes.capacity() {
+            let capacity = len.max(2 * block.bytes.capacity());
+            let more = (capacity as u64).saturating_sub(block.counted);
+            if !self.reserve(held, more) {
+                return false;
+            }
+            block.bytes.reserve_exact(capacity - block.bytes.len());
+            block.counted += more;
+        } else if held + data.len() as u64 > FILE_MEMORY {
+            return false;
         }
-        reserved
+        block.bytes.extend_from_slice(data);
+        true
     }
 
     /// Writes `data` to a new range of the staging file.
@@ -157,15 +169,23 @@ impl Block {
 
     /// Cuts at `at`; what follows comes back.
     pub(crate) fn split_off(&mut self, at: u64) -> Self {
+        let bytes = self.bytes.split_off(at as usize);
+        let counted = bytes.len() as u64;
+        self.memory.used.fetch_add(counted, Ordering::Relaxed);
+        self.truncate(at);
         Self {
-            bytes: self.bytes.split_off(at as usize),
+            bytes,
+            counted,
             memory: Arc::clone(&self.memory),
         }
     }
 
     /// Keeps the first `len` bytes.
     pub(crate) fn truncate(&mut self, len: u64) {
-        drop(self.split_off(len));
+        self.bytes.truncate(len as usize);
+        self.bytes.shrink_to_fit();
+        self.memory.used.fetch_sub(self.counted - len, Ordering::Relaxed);
+        self.counted = len;
     }
 }
 
@@ -233,9 +253,17 @@ mod tests {
         let staging = Staging::new(dir.path(), 100).unwrap();
         let mut first = staging.block(0, &[1; 60]).unwrap();
         assert!(staging.block(60, &[2; 60]).is_none());
-        assert!(staging.extend_block(60, &mut first, &[3; 40]));
+        assert!(
+            !staging.extend_block(60, &mut first, &[3; 40]),
+            "what grows takes room to grow"
+        );
+        drop(first);
+        let mut first = staging.block(0, &[1; 40]).unwrap();
+        assert!(staging.extend_block(40, &mut first, &[3; 20]));
+        assert_eq!(staging.memory_used(), 80);
+        assert!(staging.extend_block(60, &mut first, &[3; 20]));
         let tail = first.split_off(30);
-        assert_eq!(staging.memory_used(), 100);
+        assert_eq!(staging.memory_used(), 80);
         drop(tail);
         assert_eq!((staging.memory_used(), first.len()), (30, 30));
     }

@@ -28,9 +28,10 @@ impl Fs {
             return Ok(());
         };
         let inode = upper.table.get(ino)?;
-        let untouched = match directory {
-            true => inode.dir().is_ok() && upper.is_empty(ino)?,
-            false => inode.file().is_ok_and(|file| file.len() == 0),
+        let untouched = if directory {
+            inode.dir().is_ok() && upper.is_empty(ino)?
+        } else {
+            inode.file().is_ok_and(|file| file.len() == 0)
         };
         if untouched {
             let time = upper.table.get(parent)?.meta.mtime;

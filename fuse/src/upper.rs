@@ -56,7 +56,7 @@ impl Upper {
             ctime: meta.mtime,
             meta,
             nlink: 1,
-            node: Node::Directory(dir),
+            node: Node::Directory(Box::new(dir)),
             origin: Origin::New,
             state: State::Changed,
             lookups: 0,

@@ -9,6 +9,7 @@
 //! | `differential` | the same random operations here and on tmpfs, compared after each, then sealed     |
 //! | `semantics`    | the paragraphs of `SEMANTICS.md`, one test each                                    |
 //! | `bases`        | mounts on stored trees, on unsealed ones, on chains of them; checkpoints           |
+//! | `rootless`     | all of that in a user namespace                                                    |
 //! | `stress`       | many names, many threads, little memory                                            |
 
 #![allow(
@@ -23,6 +24,7 @@
 mod bases;
 mod differential;
 mod program;
+mod rootless;
 mod scene;
 mod semantics;
 mod stress;

@@ -160,12 +160,49 @@ pub enum Op {
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const XATTRS: [&str; 4] = ["user.one", "user.two", "trusted.t", "security.capability"];
 
-fn path(random: &mut Random) -> String {
-    let depth = random.pick(&[1, 1, 2, 2, 2, 3]);
-    (0..depth)
-        .map(|_| random.pick(&NAMES))
-        .collect::<Vec<_>>()
-        .join("/")
+/// The paths that are there, so that most operations find what they want.
+pub struct Known {
+    files: Vec<String>,
+    directories: Vec<String>,
+    all: Vec<String>,
+}
+
+impl Known {
+    pub fn new(tree: &std::collections::BTreeMap<String, super::scene::Seen>) -> Self {
+        let of = |kind: Option<&str>| {
+            let kept = tree
+                .iter()
+                .filter(|(path, seen)| *path != "/" && kind.is_none_or(|kind| kind == seen.kind));
+            kept.map(|(path, _)| path[1..].to_owned()).collect()
+        };
+        Self {
+            files: of(Some("file")),
+            directories: of(Some("directory")),
+            all: of(None),
+        }
+    }
+
+    fn pick(random: &mut Random, paths: &[String]) -> Option<String> {
+        (!paths.is_empty()).then(|| paths[random.below(paths.len() as u64) as usize].clone())
+    }
+
+    fn file(&self, random: &mut Random) -> String {
+        let file = Self::pick(random, &self.files).filter(|_| random.below(10) < 8);
+        file.unwrap_or_else(|| self.any(random))
+    }
+
+    fn any(&self, random: &mut Random) -> String {
+        let path = Self::pick(random, &self.all).filter(|_| random.below(10) < 8);
+        path.unwrap_or_else(|| self.new_name(random))
+    }
+
+    fn new_name(&self, random: &mut Random) -> String {
+        let name = random.pick(&NAMES).to_owned();
+        match Self::pick(random, &self.directories).filter(|_| random.below(10) < 7) {
+            Some(directory) if directory.len() < 12 => format!("{directory}/{name}"),
+            _ => name,
+        }
+    }
 }
 
 fn offset(random: &mut Random) -> u64 {
@@ -187,11 +224,16 @@ fn length(random: &mut Random) -> usize {
 }
 
 impl Op {
-    pub fn random(random: &mut Random) -> Self {
+    pub fn random(random: &mut Random, known: &Known) -> Self {
         let mode = random.pick(&[0o644, 0o755, 0o600, 0o4755, 0o2755, 0o1777, 0o2644, 0o777, 0]);
-        let path_of = path;
-        let path = path(random);
-        match random.below(34) {
+        let kind = random.below(38);
+        let path = match kind {
+            0..=2 | 10..=12 | 16 | 29 => known.new_name(random),
+            3..=9 | 14 | 17 | 30.. => known.file(random),
+            13 => Known::pick(random, &known.directories).unwrap_or_else(|| known.any(random)),
+            _ => known.any(random),
+        };
+        match kind {
             0..=2 => Self::Create { path, mode },
             3..=5 => {
                 let (offset, len) = (offset(random), length(random));
@@ -218,15 +260,19 @@ impl Op {
             14 | 15 => Self::Unlink { path },
             16 => Self::Symlink {
                 path,
-                target: path_of(random),
+                target: known.any(random),
             },
             17 | 18 => Self::Link {
                 from: path,
-                to: path_of(random),
+                to: known.new_name(random),
             },
             19..=22 => Self::Rename {
                 from: path,
-                to: path_of(random),
+                to: if random.below(2) == 0 {
+                    known.any(random)
+                } else {
+                    known.new_name(random)
+                },
                 flags: random.pick(&[0, 0, 0, 1, 2, 4]),
             },
             23 => Self::Chmod { path, mode },
@@ -271,7 +317,7 @@ impl Op {
             },
             31 => Self::Copy {
                 from: path,
-                to: path_of(random),
+                to: known.file(random),
                 from_offset: offset(random),
                 to_offset: offset(random),
                 len: length(random) as u64,

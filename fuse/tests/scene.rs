@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use silt_fuse::{Base, Frozen, Options, Session, mount_at, open_device};
-use silt_store::{MemoryStore, Node, Store, TreeRef, blob, root, walk};
+use silt_store::{MemoryStore, Node, RocksStore, Store, TreeRef, blob, root, walk};
 
 /// A test that is not done after so long hangs.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -28,7 +28,19 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Over a store in memory.
     pub fn new() -> Self {
+        Self::over(|_| Arc::new(MemoryStore::new()))
+    }
+
+    /// Over a store on disk.
+    pub fn on_disk() -> Self {
+        Self::over(|dir| {
+            Arc::new(RocksStore::open(&dir.join("store"), silt_store::Options::default()).unwrap())
+        })
+    }
+
+    fn over(store: impl FnOnce(&Path) -> Arc<dyn Store>) -> Self {
         unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace (these tests need root)");
         mount(
             None::<&str>,
@@ -46,7 +58,7 @@ impl Scene {
         let target = dir.path().join("mnt");
         std::thread::spawn(move || watch(&watched, &target));
         Self {
-            store: Arc::new(MemoryStore::new()),
+            store: store(dir.path()),
             dir,
             _alive: alive,
         }
@@ -127,10 +139,31 @@ impl Mounted {
         self.session.as_ref().unwrap()
     }
 
-    pub fn finish(mut self) -> Arc<Frozen> {
-        umount2(&self.target, MntFlags::empty()).unwrap();
+    pub fn drop_session(&mut self) {
+        self.session = None;
+    }
+
+    /// Unmounts as the end of a mount namespace does, whatever is still busy.
+    pub fn finish_lazily(mut self) -> Arc<Frozen> {
+        umount2(&self.target, MntFlags::MNT_DETACH).unwrap();
         Arc::new(self.session.take().unwrap().finish().unwrap())
     }
+
+    pub fn finish(mut self) -> Arc<Frozen> {
+        unmount(&self.target);
+        Arc::new(self.session.take().unwrap().finish().unwrap())
+    }
+}
+
+/// Between another test's fork and exec, its child has our descriptors too, and the mount is busy.
+pub fn unmount(target: &Path) {
+    for _ in 0..500 {
+        match umount2(target, MntFlags::empty()) {
+            Err(nix::errno::Errno::EBUSY) => std::thread::sleep(Duration::from_millis(10)),
+            result => return result.unwrap(),
+        }
+    }
+    panic!("{} stays busy", target.display());
 }
 
 impl Drop for Mounted {

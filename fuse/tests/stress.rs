@@ -234,3 +234,54 @@ fn root_and_fuse_a_large_base_costs_nothing_until_it_is_touched() {
     );
     assert_eq!(mounted.finish().seal().unwrap(), sealed);
 }
+
+#[test]
+fn root_and_fuse_killed_processes_leave_a_tree_that_freezes() {
+    let scene = Scene::new();
+    let base = scene.step(scene.scratch(), |top| {
+        fs::create_dir(top.join("source")).unwrap();
+        for at in 0..50 {
+            fs::write(top.join(format!("source/{at}")), vec![at; 20_000]).unwrap();
+        }
+    });
+    for _ in 0..5 {
+        let mounted = scene.mount(Base::Frozen(std::sync::Arc::clone(&base)));
+        let script = "while :; do cp -a source copy-$0; rm -rf old-$0; mv copy-$0 old-$0; done";
+        let mut children: Vec<_> = (0..4)
+            .map(|at| {
+                let mut command = std::process::Command::new("/bin/sh");
+                command
+                    .args(["-c", script, &at.to_string()])
+                    .current_dir(&mounted.target)
+                    .stderr(std::process::Stdio::null());
+                std::os::unix::process::CommandExt::process_group(&mut command, 0)
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        for child in &children {
+            let group = nix::unistd::Pid::from_raw(child.id() as i32);
+            nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        for child in &mut children {
+            child.wait().unwrap();
+        }
+        let frozen = mounted.finish_lazily();
+        let tree = sealed_tree(&scene.store, frozen.seal().unwrap());
+        assert!(
+            (0..50)
+                .all(|at| tree[&format!("/source/{at}")].content == crate::scene::digest(&vec![at; 20_000]))
+        );
+    }
+}
+
+#[test]
+fn root_and_fuse_a_dropped_session_refuses_changes_and_its_mount_can_go() {
+    let scene = Scene::new();
+    let mut mounted = scene.mount(scene.scratch());
+    fs::write(mounted.target.join("file"), "x").unwrap();
+    mounted.drop_session();
+    assert!(fs::write(mounted.target.join("other"), "x").is_err());
+    crate::scene::unmount(&mounted.target);
+}

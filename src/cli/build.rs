@@ -56,8 +56,8 @@ pub(crate) struct Build {
     #[arg(long = "add-host", value_name = "NAME:ADDRESS", value_parser = values::host)]
     add_hosts: Vec<(String, String)>,
     /// Write the result elsewhere, too: `type=oci|docker|tar,dest=FILE`, `type=local,dest=DIR`, or a directory; repeatable
-    #[arg(short, long = "output", value_name = "OUTPUT")]
-    outputs: Vec<String>,
+    #[arg(short, long = "output", value_name = "OUTPUT", value_parser = parse_output)]
+    outputs: Vec<(String, Output)>,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     progress: ProgressArg,
@@ -161,7 +161,11 @@ impl Build {
         } else if self.quiet {
             printer::line(&image.id);
         } else if self.progress != ProgressArg::Json {
-            let names = if image.names.is_empty() { String::new() } else { format!(" as {}", image.names.join(", ")) };
+            let names = if image.names.is_empty() {
+                String::new()
+            } else {
+                format!(" as {}", image.names.join(", "))
+            };
             printer::note(&format!("built {}{names}", printer::short_id(&image.id)));
         }
         Ok(0)
@@ -207,7 +211,9 @@ impl Build {
         };
         Ok(Sources {
             dockerfile,
-            dockerfile_name: path.as_deref().map_or_else(|| "Dockerfile".to_owned(), |path| path.display().to_string()),
+            dockerfile_name: path
+                .as_deref()
+                .map_or_else(|| "Dockerfile".to_owned(), |path| path.display().to_string()),
             ignore: read_ignore(&self.context, path.as_deref())?,
             context: Some(context),
         })
@@ -217,10 +223,13 @@ impl Build {
     fn outputs(&self, files: &mut Vec<OwnedFd>) -> Result<(Vec<OutputRequest>, Vec<Destination>), Failure> {
         let mut outputs = Vec::new();
         let mut destinations = Vec::new();
-        for text in &self.outputs {
-            let output = Output::parse(text).map_err(|error| Failure::usage(format!("--output {text}: {error}")))?;
+        for (text, output) in &self.outputs {
             let path = Path::new(output.dest());
-            let opened = if output.is_directory() { Destination::directory(path) } else { Destination::file(path) };
+            let opened = if output.is_directory() {
+                Destination::directory(path)
+            } else {
+                Destination::file(path)
+            };
             let (destination, file) = opened?;
             destinations.push(destination);
             files.push(file);
@@ -242,7 +251,16 @@ struct Sources {
 
 /// Build arguments that have a value.
 fn given(arguments: &[(String, Option<String>)]) -> BTreeMap<String, String> {
-    arguments.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect()
+    arguments
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+        .collect()
+}
+
+/// An output as written and as understood.
+fn parse_output(text: &str) -> Result<(String, Output), String> {
+    let output = Output::parse(text).map_err(|error| error.to_string())?;
+    Ok((text.to_owned(), output))
 }
 
 fn open_context(path: &Path) -> Result<OwnedFd, Failure> {
@@ -292,7 +310,12 @@ fn read_ignore(context: &Path, dockerfile: Option<&Path>) -> Result<Option<Strin
         match fs::read_to_string(&path) {
             Ok(text) => return Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Failure::refused(format!("cannot read {}: {error}", path.display()))),
+            Err(error) => {
+                return Err(Failure::refused(format!(
+                    "cannot read {}: {error}",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(None)
@@ -318,8 +341,14 @@ mod tests {
         let dockerfile = dir.path().join("special");
         assert_eq!(read_ignore(dir.path(), Some(&dockerfile)).unwrap(), None);
         fs::write(dir.path().join(".dockerignore"), "common").unwrap();
-        assert_eq!(read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(), Some("common"));
+        assert_eq!(
+            read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(),
+            Some("common")
+        );
         fs::write(dir.path().join("special.dockerignore"), "own").unwrap();
-        assert_eq!(read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(), Some("own"));
+        assert_eq!(
+            read_ignore(dir.path(), Some(&dockerfile)).unwrap().as_deref(),
+            Some("own")
+        );
     }
 }

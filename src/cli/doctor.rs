@@ -64,7 +64,11 @@ fn fuse_device() -> Check {
     let opened = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
     Check {
         name: "/dev/fuse",
-        state: if opened.is_ok() { State::Good } else { State::Missing },
+        state: if opened.is_ok() {
+            State::Good
+        } else {
+            State::Missing
+        },
         found: opened.map_or_else(|error| error.to_string(), |_| "can be opened".to_owned()),
         remedy: Some("as root: modprobe fuse && chmod 0666 /dev/fuse"),
     }
@@ -87,11 +91,19 @@ fn cgroups() -> Check {
 }
 
 fn user_namespaces() -> Check {
-    let made = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+    let made = Command::new("unshare")
+        .args(["--user", "--map-root-user", "true"])
+        .output();
     let (state, found) = match made {
         Ok(output) if output.status.success() => (State::Good, "allowed".to_owned()),
-        Ok(output) => (State::Missing, String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => (State::Limited, format!("unknown, the program unshare does not start: {error}")),
+        Ok(output) => (
+            State::Missing,
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ),
+        Err(error) => (
+            State::Limited,
+            format!("unknown, the program unshare does not start: {error}"),
+        ),
     };
     Check {
         name: "user namespaces",
@@ -106,17 +118,28 @@ fn user_namespaces() -> Check {
 
 fn subordinate_ids() -> Check {
     let uid = nix::unistd::getuid();
-    let name = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
+    let name = nix::unistd::User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map(|user| user.name)
+        .unwrap_or_default();
     let has_range = |path: &str| {
         fs::read_to_string(path).is_ok_and(|text| {
-            text.lines().filter_map(|line| line.split(':').next()).any(|owner| owner == name || owner == uid.to_string())
+            text.lines()
+                .filter_map(|line| line.split(':').next())
+                .any(|owner| owner == name || owner == uid.to_string())
         })
     };
     let good = has_range("/etc/subuid") && has_range("/etc/subgid");
     Check {
         name: "subordinate ids",
         state: if good { State::Good } else { State::Limited },
-        found: if good { "in /etc/subuid and /etc/subgid" } else { "none: only files of root can be made in images" }.to_owned(),
+        found: if good {
+            "in /etc/subuid and /etc/subgid"
+        } else {
+            "none: only files of root can be made in images"
+        }
+        .to_owned(),
         remedy: Some("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"),
     }
 }
@@ -128,7 +151,12 @@ fn id_mappers() -> Check {
     Check {
         name: "newuidmap",
         state: if found { State::Good } else { State::Limited },
-        found: if found { "installed" } else { "not installed: subordinate ids have no effect" }.to_owned(),
+        found: if found {
+            "installed"
+        } else {
+            "not installed: subordinate ids have no effect"
+        }
+        .to_owned(),
         remedy: Some("as root: apt-get install uidmap"),
     }
 }

@@ -20,8 +20,15 @@ impl Du {
             printer::json(&usage);
             return Ok(0);
         }
-        let counts = [("Images", usage.images), ("Containers", usage.containers), ("Cached steps", usage.cache_records)];
-        let mut rows: Vec<_> = counts.iter().map(|(kind, count)| vec![(*kind).to_owned(), count.to_string()]).collect();
+        let counts = [
+            ("Images", usage.images),
+            ("Containers", usage.containers),
+            ("Cached steps", usage.cache_records),
+        ];
+        let mut rows: Vec<_> = counts
+            .iter()
+            .map(|(kind, count)| vec![(*kind).to_owned(), count.to_string()])
+            .collect();
         rows.push(vec!["Disk".to_owned(), printer::size(usage.disk)]);
         printer::table(&["TYPE", "TOTAL"], &rows);
         Ok(0)

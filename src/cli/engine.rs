@@ -105,14 +105,32 @@ fn status(session: &Session) -> CommandResult {
         printer::json(&status);
         return Ok(0);
     }
-    let requests: Vec<_> = status.requests.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let requests: Vec<_> = status
+        .requests
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
     let rows = [
         ("process", status.pid.to_string()),
         ("version", status.version.clone()),
         ("store", status.store.clone()),
         ("up", printer::span(status.uptime as i64)),
-        ("leaves when idle for", if status.idle == 0 { "never".to_owned() } else { format!("{} s", status.idle) }),
-        ("requests", if requests.is_empty() { "none".to_owned() } else { requests.join(", ") }),
+        (
+            "leaves when idle for",
+            if status.idle == 0 {
+                "never".to_owned()
+            } else {
+                format!("{} s", status.idle)
+            },
+        ),
+        (
+            "requests",
+            if requests.is_empty() {
+                "none".to_owned()
+            } else {
+                requests.join(", ")
+            },
+        ),
         ("containers", status.containers.to_string()),
         ("memory", printer::size(status.memory)),
     ];
@@ -189,7 +207,8 @@ fn detach() -> Result<(), Failure> {
     // A session leader already when it was started by hand; then it is detached enough.
     nix::unistd::setsid().ok();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let listed = fs::read_dir("/proc/self/fd").map_err(|error| Failure::error(format!("/proc/self/fd: {error}")))?;
+    let listed =
+        fs::read_dir("/proc/self/fd").map_err(|error| Failure::error(format!("/proc/self/fd: {error}")))?;
     let inherited: Vec<i32> = listed
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|descriptor| *descriptor > 2)
@@ -204,7 +223,11 @@ fn detach() -> Result<(), Failure> {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SILT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .init();
 }
 
 fn announce(announcement: &Announcement) {
@@ -215,7 +238,11 @@ fn announce(announcement: &Announcement) {
 
 /// The starter waits for the end of this pipe; nothing in an engine writes to standard output.
 fn silence_stdout(place: &Place) {
-    let log = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(place.log());
+    let log = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(place.log());
     let replaced = log.and_then(|log| nix::unistd::dup2_stdout(log).map_err(io::Error::from));
     if let Err(error) = replaced {
         tracing::warn!(%error, "standard output still leads to the starter");

@@ -37,7 +37,9 @@ impl Exec {
             stdin,
             output,
         });
-        let outcome = attach(session, &request, files, self.process.interactive, &mut |_| Ok(()));
+        let outcome = attach(session, &request, &files, self.process.interactive, &mut |_| {
+            Ok(())
+        });
         match outcome.map_err(container_failure)? {
             Outcome::Exited(status) => Ok(status as u8),
             Outcome::Done => Ok(0),

@@ -22,7 +22,9 @@ pub(crate) struct Images {
 
 impl Images {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
-        let request = Request::Images { name: self.name.clone() };
+        let request = Request::Images {
+            name: self.name.clone(),
+        };
         let Outcome::Images(images) = session.ask(&request, &[])? else {
             return Err(unexpected());
         };
@@ -42,7 +44,11 @@ impl Images {
     }
 
     fn id(&self, id: &str) -> String {
-        if self.no_trunc { id.to_owned() } else { printer::short_id(id) }
+        if self.no_trunc {
+            id.to_owned()
+        } else {
+            printer::short_id(id)
+        }
     }
 
     fn row(&self, image: &ImageSummary) -> Vec<String> {

@@ -21,7 +21,9 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
         let file = output::input(&self.input.unwrap_or_else(|| PathBuf::from("-")))?;
-        let Outcome::Names(names) = session.work(&Request::Load { input: FileSlot(0) }, &[file], &mut |_, _| {})? else {
+        let Outcome::Names(names) =
+            session.work(&Request::Load { input: FileSlot(0) }, &[file], &mut |_, _| {})?
+        else {
             return Err(unexpected());
         };
         if session.json() {

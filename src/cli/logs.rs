@@ -29,8 +29,12 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
-        let streams: io::Result<Vec<OwnedFd>> =
-            [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()].into_iter().collect();
+        let streams: io::Result<Vec<OwnedFd>> = [
+            io::stdout().as_fd().try_clone_to_owned(),
+            io::stderr().as_fd().try_clone_to_owned(),
+        ]
+        .into_iter()
+        .collect();
         let streams = streams.map_err(|error| Failure::error(format!("standard streams: {error}")))?;
         let request = Request::Logs(LogsRequest {
             container: self.container,

@@ -3,6 +3,15 @@
 //! Standard output is data, everything else goes to standard error. Exit statuses: 0; 1 what was asked for failed; 2 usage;
 //! 125 an error of ours; 130 interrupted; `run` and `exec` pass on the container's. To add a command: one file here and one line
 //! in `Command`; help, completions and the reference test follow.
+#![allow(
+    clippy::doc_markdown,
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    clippy::result_large_err,
+    reason = "argument structs are named and documented for their reader at the terminal, and all commands have one signature"
+)]
 
 mod build;
 mod commit;

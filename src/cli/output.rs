@@ -22,10 +22,15 @@ impl Destination {
     pub(crate) fn file(path: &Path) -> Result<(Self, OwnedFd), Failure> {
         if path == Path::new("-") {
             if io::stdout().is_terminal() {
-                return Err(Failure::usage("refusing to write an archive to a terminal".to_owned())
-                    .hint("redirect standard output, or name a file"));
+                return Err(
+                    Failure::usage("refusing to write an archive to a terminal".to_owned())
+                        .hint("redirect standard output, or name a file"),
+                );
             }
-            let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| cannot_write(path, &error))?;
+            let stdout = io::stdout()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|error| cannot_write(path, &error))?;
             return Ok((Self { pending: None }, stdout));
         }
         Self::beside(path).map_err(|error| cannot_write(path, &error))
@@ -40,9 +45,15 @@ impl Destination {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let temporary = tempfile::Builder::new().prefix(".silt-").make_in(directory, |path| {
-            OpenOptions::new().read(true).write(true).create_new(true).open(path)
-        })?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".silt-")
+            .make_in(directory, |path| {
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .open(path)
+            })?;
         let (file, temporary) = NamedTempFile::into_parts(temporary);
         let pending = Some((temporary, path.to_owned()));
         Ok((Self { pending }, file.into()))
@@ -61,7 +72,9 @@ impl Destination {
     /// Puts what was written in its place.
     pub(crate) fn keep(self) -> Result<(), Failure> {
         if let Some((temporary, path)) = self.pending {
-            temporary.persist(&path).map_err(|error| cannot_write(&path, &error.error))?;
+            temporary
+                .persist(&path)
+                .map_err(|error| cannot_write(&path, &error.error))?;
         }
         Ok(())
     }

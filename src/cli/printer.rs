@@ -88,7 +88,10 @@ fn painted(text: &str, colour: &str) -> String {
 
 /// `117 MB`, as Docker counts: powers of 1000.
 pub(crate) fn size(bytes: u64) -> String {
-    humansize::format_size(bytes, humansize::FormatSizeOptions::from(humansize::DECIMAL).decimal_places(1))
+    humansize::format_size(
+        bytes,
+        humansize::FormatSizeOptions::from(humansize::DECIMAL).decimal_places(1),
+    )
 }
 
 /// `3 minutes ago`, from RFC 3339; unknown times are `N/A`.
@@ -116,7 +119,11 @@ pub(crate) fn span(seconds: i64) -> String {
 
 /// Docker's short form of an id: 12 digits, no algorithm.
 pub(crate) fn short_id(id: &str) -> String {
-    id.split_once(':').map_or(id, |(_, hex)| hex).chars().take(12).collect()
+    id.split_once(':')
+        .map_or(id, |(_, hex)| hex)
+        .chars()
+        .take(12)
+        .collect()
 }
 
 #[cfg(test)]
@@ -125,7 +132,13 @@ mod tests {
 
     #[test]
     fn durations_read_as_dockers() {
-        let cases = [(0, "Less than a second"), (1, "1 second"), (61, "1 minute"), (7200, "2 hours"), (200_000, "2 days")];
+        let cases = [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (61, "1 minute"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+        ];
         for (seconds, text) in cases {
             assert_eq!(span(seconds), text);
         }

@@ -23,7 +23,8 @@ pub(crate) struct Ps {
 
 impl Ps {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
-        let Outcome::Containers(containers) = session.ask(&Request::Containers { all: self.all }, &[])? else {
+        let Outcome::Containers(containers) = session.ask(&Request::Containers { all: self.all }, &[])?
+        else {
             return Err(unexpected());
         };
         if session.json() {
@@ -34,13 +35,28 @@ impl Ps {
             }
         } else {
             let rows: Vec<_> = containers.iter().map(|container| self.row(container)).collect();
-            printer::table(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"], &rows);
+            printer::table(
+                &[
+                    "CONTAINER ID",
+                    "IMAGE",
+                    "COMMAND",
+                    "CREATED",
+                    "STATUS",
+                    "PORTS",
+                    "NAMES",
+                ],
+                &rows,
+            );
         }
         Ok(0)
     }
 
     fn id(&self, id: &str) -> String {
-        if self.no_trunc { id.to_owned() } else { printer::short_id(id) }
+        if self.no_trunc {
+            id.to_owned()
+        } else {
+            printer::short_id(id)
+        }
     }
 
     fn row(&self, container: &ContainerSummary) -> Vec<String> {

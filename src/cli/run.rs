@@ -45,7 +45,13 @@ pub(crate) struct Run {
     #[arg(long, value_name = "PATH[:size=BYTES]", value_parser = values::tmpfs)]
     tmpfs: Vec<(String, u64)>,
     /// Network of the container
-    #[arg(long, visible_alias = "net", value_enum, default_value_t, value_name = "NETWORK")]
+    #[arg(
+        long,
+        visible_alias = "net",
+        value_enum,
+        default_value_t,
+        value_name = "NETWORK"
+    )]
     network: NetworkArg,
     /// Port of the container on the host: the same on both sides, as the host's network is shared; repeatable
     #[arg(short, long = "publish", value_name = "PORT:PORT", value_parser = values::publish)]
@@ -116,7 +122,9 @@ enum PullArg {
 impl Run {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
         for port in &self.publish {
-            printer::note(&format!("{port} needs no publishing: the container shares the host's network"));
+            printer::note(&format!(
+                "{port} needs no publishing: the container shares the host's network"
+            ));
         }
         let streams = Streams::of(&self.process, self.detach)?;
         let cidfile = self.cidfile.clone();
@@ -130,7 +138,13 @@ impl Run {
                 None => Ok(()),
             }
         };
-        let outcome = attach(session, &Request::Run(Box::new(request)), files, interactive, &mut on_start);
+        let outcome = attach(
+            session,
+            &Request::Run(Box::new(request)),
+            &files,
+            interactive,
+            &mut on_start,
+        );
         match outcome.map_err(container_failure)? {
             Outcome::Exited(status) => Ok(status as u8),
             Outcome::Started { container } => {
@@ -149,7 +163,9 @@ impl Run {
         Ok(RunRequest {
             image: self.image,
             command: self.command,
-            entrypoint: self.entrypoint.map(|text| if text.is_empty() { Vec::new() } else { vec![text] }),
+            entrypoint: self
+                .entrypoint
+                .map(|text| if text.is_empty() { Vec::new() } else { vec![text] }),
             name: self.name,
             env: environment(&self.process)?,
             workdir: self.process.workdir,
@@ -181,7 +197,11 @@ impl Run {
 /// Failures before a container's process starts have Docker's status for them.
 pub(crate) fn container_failure(failure: Failure) -> Failure {
     Failure {
-        status: if failure.status == 1 { STATUS_ERROR } else { failure.status },
+        status: if failure.status == 1 {
+            STATUS_ERROR
+        } else {
+            failure.status
+        },
         ..failure
     }
 }
@@ -196,7 +216,9 @@ impl Streams {
     /// As the flags say; a terminal that was asked for needs one on this side, if it is to be typed into.
     pub(crate) fn of(process: &ProcessArgs, detach: bool) -> Result<Self, Failure> {
         if process.tty && process.interactive && !detach && !io::stdin().is_terminal() {
-            return Err(Failure::refused("-it: standard input is not a terminal".to_owned()).hint("leave -t out"));
+            return Err(
+                Failure::refused("-it: standard input is not a terminal".to_owned()).hint("leave -t out"),
+            );
         }
         Ok(Self {
             // Keys reach a terminal through its master.
@@ -207,14 +229,20 @@ impl Streams {
 
     /// The descriptors, and their places in the request.
     #[expect(clippy::type_complexity, reason = "the two fields of a request")]
-    pub(crate) fn slots(&self, files: &mut Vec<OwnedFd>) -> Result<(Option<FileSlot>, Option<(FileSlot, FileSlot)>), Failure> {
+    pub(crate) fn slots(
+        &self,
+        files: &mut Vec<OwnedFd>,
+    ) -> Result<(Option<FileSlot>, Option<(FileSlot, FileSlot)>), Failure> {
         let mut push = |file: io::Result<OwnedFd>| -> Result<FileSlot, Failure> {
             files.push(file.map_err(|error| Failure::error(format!("standard streams: {error}")))?);
             Ok(FileSlot(files.len() - 1))
         };
         let stdin = self.stdin.then(|| push(input())).transpose()?;
         let output = if self.output {
-            Some((push(io::stdout().as_fd().try_clone_to_owned())?, push(io::stderr().as_fd().try_clone_to_owned())?))
+            Some((
+                push(io::stdout().as_fd().try_clone_to_owned())?,
+                push(io::stderr().as_fd().try_clone_to_owned())?,
+            ))
         } else {
             None
         };
@@ -239,13 +267,22 @@ pub(crate) fn environment(process: &ProcessArgs) -> Result<Vec<String>, Failure>
     for path in &process.env_files {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::refused(format!("cannot read {}: {error}", path.display())))?;
-        let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = text
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         for line in lines {
-            let (key, value) = values::key_value(line).map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
+            let (key, value) = values::key_value(line)
+                .map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
             env.extend(value.map(|value| format!("{key}={value}")));
         }
     }
-    env.extend(process.env.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?))));
+    env.extend(
+        process
+            .env
+            .iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?))),
+    );
     Ok(env)
 }
 
@@ -253,7 +290,7 @@ pub(crate) fn environment(process: &ProcessArgs) -> Result<Vec<String>, Failure>
 pub(crate) fn attach(
     session: &Session,
     request: &Request,
-    files: Vec<OwnedFd>,
+    files: &[OwnedFd],
     interactive: bool,
     on_start: &mut dyn FnMut(&str) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
@@ -270,7 +307,7 @@ pub(crate) fn attach(
     let mut relay = None;
     let mut failed = None;
     let progress = crate::progress::render(crate::progress::Kind::Plain, Box::new(io::stderr()));
-    let outcome = client.call(request, &files, &mut |message, mut received| match message {
+    let outcome = client.call(request, files, &mut |message, mut received| match message {
         Message::Started { container } => {
             if let Err(failure) = on_start(&container) {
                 failed = Some(failure);

@@ -77,7 +77,8 @@ impl Session {
     ) -> Result<Outcome, Failure> {
         let client = self.connect()?;
         let controller = client.controller();
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::error(format!("signals: {error}")))?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::error(format!("signals: {error}")))?;
         let handle = signals.handle();
         let watcher = std::thread::spawn(move || {
             for (count, _) in signals.forever().enumerate() {
@@ -138,7 +139,11 @@ fn default_store() -> Result<PathBuf, Failure> {
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/silt"));
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|data| data.join("silt"))

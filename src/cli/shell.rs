@@ -47,7 +47,11 @@ impl Shell {
         };
         let mut files = Vec::new();
         let (stdin, output) = Streams::of(&process, false)?.slots(&mut files)?;
-        let command = if self.command.is_empty() { vec!["/bin/sh".to_owned()] } else { self.command };
+        let command = if self.command.is_empty() {
+            vec!["/bin/sh".to_owned()]
+        } else {
+            self.command
+        };
         let request = RunRequest {
             image: self.address,
             command,
@@ -62,7 +66,13 @@ impl Shell {
             output,
             ..RunRequest::default()
         };
-        let outcome = attach(session, &Request::Run(Box::new(request)), files, true, &mut |_| Ok(()));
+        let outcome = attach(
+            session,
+            &Request::Run(Box::new(request)),
+            &files,
+            true,
+            &mut |_| Ok(()),
+        );
         match outcome.map_err(run::container_failure)? {
             Outcome::Exited(status) => Ok(status as u8),
             _ => Err(unexpected()),

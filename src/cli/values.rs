@@ -50,11 +50,16 @@ pub(crate) fn volume(text: &str) -> Result<Volume, String> {
         return Err(format!("`{guest}` is not an absolute path in the container"));
     }
     if !host.starts_with(['/', '.', '~']) {
-        return Err(format!("named volumes are not supported: for a directory on the host write ./{host}"));
+        return Err(format!(
+            "named volumes are not supported: for a directory on the host write ./{host}"
+        ));
     }
     let path = std::fs::canonicalize(host).map_err(|error| format!("{host}: {error}"))?;
     let read_only = mode.split(',').any(|option| option == "ro");
-    if let Some(unknown) = mode.split(',').find(|option| !matches!(*option, "ro" | "rw" | "z" | "Z")) {
+    if let Some(unknown) = mode
+        .split(',')
+        .find(|option| !matches!(*option, "ro" | "rw" | "z" | "Z"))
+    {
         return Err(format!("unknown volume option `{unknown}`: expected ro or rw"));
     }
     Ok(Volume {
@@ -100,11 +105,21 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
 pub(crate) fn signal(text: &str) -> Result<i32, String> {
     if let Ok(number) = text.parse::<i32>() {
         // Real-time signals have numbers, no names here.
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(format!("there is no signal {number}")) };
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(format!("there is no signal {number}"))
+        };
     }
     let name = text.to_ascii_uppercase();
-    let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
-    name.parse::<Signal>().map(|signal| signal as i32).map_err(|_| format!("there is no signal `{text}`"))
+    let name = if name.starts_with("SIG") {
+        name
+    } else {
+        format!("SIG{name}")
+    };
+    name.parse::<Signal>()
+        .map(|signal| signal as i32)
+        .map_err(|_| format!("there is no signal `{text}`"))
 }
 
 /// A published port as the host's network allows it: `Ok` with the port when both sides are the same.
@@ -120,7 +135,11 @@ pub(crate) fn publish(text: &str) -> Result<String, String> {
             "a random host port needs a network of its own, and containers share the host's: write -p {container}:{container}"
         ));
     };
-    let valid = |range: &str| range.split('-').all(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let valid = |range: &str| {
+        range
+            .split('-')
+            .all(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    };
     if !valid(host) || !valid(container) {
         return Err(format!("`{rest}` names no ports: expected HOST:CONTAINER"));
     }
@@ -160,11 +179,20 @@ mod tests {
         assert_eq!(bytes("64k"), Ok(65536));
         assert_eq!(bytes("1gb"), Ok(1 << 30));
         assert!(bytes("lots").is_err());
-        assert_eq!(host("db:10.0.0.1").unwrap(), ("db".to_owned(), "10.0.0.1".to_owned()));
+        assert_eq!(
+            host("db:10.0.0.1").unwrap(),
+            ("db".to_owned(), "10.0.0.1".to_owned())
+        );
         assert_eq!(host("db=[::1]").unwrap().1, "::1");
         assert!(host("db:nowhere").is_err());
         assert!(volume("/:/host:ro").unwrap().read_only);
-        for bad in ["/tmp", "/tmp:relative", "name:/data", "/tmp:/x:weird", "/does/not/exist:/x"] {
+        for bad in [
+            "/tmp",
+            "/tmp:relative",
+            "name:/data",
+            "/tmp:/x:weird",
+            "/does/not/exist:/x",
+        ] {
             assert!(volume(bad).is_err(), "{bad}");
         }
         assert_eq!(tmpfs("/run:size=1m").unwrap(), ("/run".to_owned(), 1 << 20));

@@ -72,16 +72,31 @@ impl Ignore {
     /// [`IgnoreError`] naming the first line that is no pattern.
     pub fn parse(text: &str) -> Result<Self, IgnoreError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let is_pattern = |line: &&str| !line.starts_with('#') && !line.trim().is_empty();
+        Self::numbered(text.lines().zip(1..).filter(|(line, _)| is_pattern(line)))
+    }
+
+    /// Takes patterns that are not lines of a file, such as those of `COPY --exclude`; none is a comment.
+    ///
+    /// # Errors
+    /// [`IgnoreError`] numbering the first that is no pattern, from 1.
+    pub fn from_patterns<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, IgnoreError> {
+        Self::numbered(
+            patterns
+                .into_iter()
+                .zip(1..)
+                .filter(|(pattern, _)| !pattern.trim().is_empty()),
+        )
+    }
+
+    fn numbered<'a>(lines: impl Iterator<Item = (&'a str, usize)>) -> Result<Self, IgnoreError> {
         let mut patterns = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            if line.starts_with('#') || line.trim().is_empty() {
-                continue;
-            }
+        for (text, line) in lines {
             let error = || IgnoreError {
-                line: index + 1,
-                pattern: line.to_owned(),
+                line,
+                pattern: text.to_owned(),
             };
-            patterns.extend(Pattern::parse(line.trim()).ok_or_else(error)?);
+            patterns.extend(Pattern::parse(text.trim()).ok_or_else(error)?);
         }
         Ok(Self { patterns })
     }
@@ -366,6 +381,27 @@ mod tests {
             ("foo ", "foo", true),
             ("\tfoo", "foo", true),
             ("한국어/*", "한국어/x", true),
+            ("**/.foo", ".foo", true),
+            ("**/.foo", "bar.foo", false),
+            ("./bar.*", "bar.foo", true),
+            ("a(b)c/def", "a(b)c/def", true),
+            ("a(b)c/def", "a(b)c/xyz", false),
+            ("abc.def", "abcdef", false),
+            ("abc.def", "abcZdef", false),
+            ("abc?def", "abcZdef", true),
+            ("abc?def", "abcdef", false),
+            ("a\\\\", "a\\", true),
+            ("**/foo/bar", "foo/bar", true),
+            ("**/foo/bar", "dir/dir2/foo/bar", true),
+            ("abc/**", "abc", false),
+            ("abc/**", "abc/def/ghi", true),
+            (".*", ".foo", true),
+            (".*", "foo", false),
+            ("**/**/file*", "dir/file.txt", true),
+            ("**/dir/**", "a/dir/b", true),
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/x/y/b/c", true),
+            ("a/**/b", "ab", false),
         ] {
             if Ignore::parse(pattern).is_err() {
                 assert!(!expected, "{pattern} should parse");

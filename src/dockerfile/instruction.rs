@@ -181,13 +181,15 @@ impl Instruction {
         if !self.arguments().contains("<<") {
             return false;
         }
-        match self.name().as_str() {
-            "RUN" | "COPY" | "ADD" => matches!(self.form(), Form::Shell(_)),
-            "ONBUILD" => self
-                .nested()
-                .is_ok_and(|nested| nested.name() != "ONBUILD" && nested.may_hold_heredocs()),
-            _ => false,
+        let is = |name: &str| self.keyword.eq_ignore_ascii_case(name);
+        if is("RUN") || is("COPY") || is("ADD") {
+            return !self.arguments().starts_with('[') || matches!(self.form(), Form::Shell(_));
         }
+        let is_onbuild = |keyword: &str| keyword.eq_ignore_ascii_case("ONBUILD");
+        is("ONBUILD")
+            && self
+                .nested()
+                .is_ok_and(|nested| !is_onbuild(&nested.keyword) && nested.may_hold_heredocs())
     }
 }
 

@@ -49,13 +49,15 @@ impl Engine {
         }
         match self.containers.find(text) {
             Ok(container) => Ok(Origin {
-                tree: container.filesystem()?,
+                tree: container.filesystem(&self.store)?,
                 below: container.base(),
                 config: container.record().config,
                 name: text.to_owned(),
                 image_id: None,
             }),
-            Err(EngineError::NoContainer { .. }) => Err(EngineError::NoSuch { text: text.to_owned() }),
+            Err(EngineError::NoContainer { .. }) => Err(EngineError::NoSuch {
+                text: text.to_owned(),
+            }),
             Err(error) => Err(error),
         }
     }
@@ -64,9 +66,8 @@ impl Engine {
     pub(super) fn origin_for_run(&self, request: &RunRequest, call: &Call) -> Result<Origin, EngineError> {
         let text = &request.image;
         let local = match (request.pull, self.origin(text)) {
-            (PullPolicy::Always, _) => None,
+            (PullPolicy::Always, _) | (PullPolicy::Missing, Err(EngineError::NoSuch { .. })) => None,
             (_, Ok(origin)) => Some(origin),
-            (PullPolicy::Missing, Err(EngineError::NoSuch { .. })) => None,
             (_, Err(error)) => return Err(error),
         };
         match local {
@@ -76,7 +77,8 @@ impl Engine {
     }
 
     fn image_origin(&self, text: &str, image: &Image) -> Result<Origin, EngineError> {
-        let own = kept::settings_of(&*self.store, &image.id.to_string())?.map_or(image.layers.len(), |steps| steps.len());
+        let own = kept::settings_of(&*self.store, &image.id.to_string())?
+            .map_or(image.layers.len(), |steps| steps.len());
         let below = match image.layers.len().checked_sub(own) {
             Some(0) | None => self.images.scratch()?,
             Some(base) => image.layers[base - 1].root,
@@ -100,7 +102,9 @@ impl Engine {
             });
         };
         let own = kept::settings_of(&*self.store, &image.id.to_string())?.unwrap_or_default();
-        let setting = (step + own.len()).checked_sub(image.layers.len() + 1).and_then(|index| own.get(index).cloned());
+        let setting = (step + own.len())
+            .checked_sub(image.layers.len() + 1)
+            .and_then(|index| own.get(index).cloned());
         let config = match setting {
             Some(setting) => setting.apply(&image.config.config),
             None => image.config.config.clone(),
@@ -115,7 +119,11 @@ impl Engine {
     }
 
     fn failed_origin(&self, text: &str, name: &str) -> Result<Origin, EngineError> {
-        let name = if name.is_empty() { String::new() } else { Reference::parse(name)?.familiar() };
+        let name = if name.is_empty() {
+            String::new()
+        } else {
+            Reference::parse(name)?.familiar()
+        };
         let Some((step, tree, below)) = kept::failed(&*self.store, &name)? else {
             return Err(EngineError::NoFailed { name });
         };

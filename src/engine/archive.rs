@@ -26,7 +26,14 @@ impl Engine {
         let config = changes::apply(RunConfig::default(), &request.changes)?;
         let input = File::from(call.take_file(request.input)?);
         let _lease = self.rocks.lease();
-        let image = images::import(&self.images, Interruptible::new(input, call), &name, config, &platform, &request.source)?;
+        let image = images::import(
+            &self.images,
+            Interruptible::new(input, call),
+            &name,
+            config,
+            &platform,
+            &request.source,
+        )?;
         Ok(Outcome::Built(BuiltImage {
             id: image.id.to_string(),
             names: vec![name.familiar()],
@@ -43,7 +50,11 @@ impl Engine {
             let input = Input::Directory(through(&file));
             images::load(&self.images, input, &Platform::host())?
         } else if kind.is_file() {
-            images::load(&self.images, Input::File(file, PathBuf::from("the archive")), &Platform::host())?
+            images::load(
+                &self.images,
+                Input::File(file, PathBuf::from("the archive")),
+                &Platform::host(),
+            )?
         } else {
             images::load(&self.images, Input::Stream(Box::new(file)), &Platform::host())?
         };
@@ -55,11 +66,19 @@ impl Engine {
     }
 
     /// Writes images to an archive, each with the names it was asked for by.
-    pub(super) fn save(&self, names: &[String], slot: FileSlot, format: &str, call: &Call) -> Result<Outcome, EngineError> {
+    pub(super) fn save(
+        &self,
+        names: &[String],
+        slot: FileSlot,
+        format: &str,
+        call: &Call,
+    ) -> Result<Outcome, EngineError> {
         let mut items: Vec<Item> = Vec::new();
         for name in names {
             let image = self.images.find(name)?;
-            let by_name = Reference::parse(name).ok().filter(|name| self.images.get(name).is_ok_and(|found| found.is_some()));
+            let by_name = Reference::parse(name)
+                .ok()
+                .filter(|name| self.images.get(name).is_ok_and(|found| found.is_some()));
             match items.iter_mut().find(|item| item.image.id == image.id) {
                 Some(item) => item.names.extend(by_name),
                 None => items.push(Item {
@@ -70,7 +89,12 @@ impl Engine {
         }
         let output = Output::new(format, &[("dest", "-")])?;
         let mut file = File::from(call.take_file(slot)?);
-        export::export(&self.store, &items, &output, Target::Stream(&mut Interruptible::new(&mut file, call)))?;
+        export::export(
+            &self.store,
+            &items,
+            &output,
+            Target::Stream(&mut Interruptible::new(&mut file, call)),
+        )?;
         Ok(Outcome::Done)
     }
 
@@ -92,7 +116,12 @@ impl Engine {
         if directory {
             export::export(&self.store, &items, &output, Target::Path(through(&file)))?;
         } else {
-            export::export(&self.store, &items, &output, Target::Stream(&mut Interruptible::new(&mut file, call)))?;
+            export::export(
+                &self.store,
+                &items,
+                &output,
+                Target::Stream(&mut Interruptible::new(&mut file, call)),
+            )?;
         }
         Ok(())
     }
@@ -122,7 +151,11 @@ impl<'a, F> Interruptible<'a, F> {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.call.is_cancelled() { Err(io::Error::other("interrupted")) } else { Ok(()) }
+        if self.call.is_cancelled() {
+            Err(io::Error::other("interrupted"))
+        } else {
+            Ok(())
+        }
     }
 }
 

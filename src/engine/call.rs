@@ -65,7 +65,15 @@ impl Call {
         let (sender, controls) = unbounded();
         let files = Mutex::new(files.into_iter().map(Some).collect());
         let cancelled = AtomicBool::new(false);
-        (Self { peer, files, controls, cancelled }, sender)
+        (
+            Self {
+                peer,
+                files,
+                controls,
+                cancelled,
+            },
+            sender,
+        )
     }
 
     /// Takes the descriptor in `slot`, once.
@@ -95,7 +103,10 @@ impl Call {
 
     /// Whether the caller asked to stop, or went away. For work that looks now and then; it takes what was said before.
     pub fn is_cancelled(&self) -> bool {
-        let said = self.controls.try_iter().any(|control| matches!(control, Control::Cancel | Control::Gone));
+        let said = self
+            .controls
+            .try_iter()
+            .any(|control| matches!(control, Control::Cancel | Control::Gone));
         self.cancelled.fetch_or(said, Ordering::Relaxed) || said
     }
 

@@ -8,7 +8,18 @@ use crate::plan::{self, BaseImage, PlanInput};
 
 /// What Docker lets change a config.
 const ALLOWED: [&str; 12] = [
-    "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// `config` as the instructions leave it. They are planned like a Dockerfile on top of an image that has this config.
@@ -23,7 +34,10 @@ pub(super) fn apply(config: RunConfig, changes: &[String]) -> Result<RunConfig, 
     for instruction in dockerfile.instructions.iter().skip(1) {
         let name = instruction.name();
         if !ALLOWED.contains(&name.as_str()) {
-            return Err(refused(format!("{name} changes no config: expected one of {}", ALLOWED.join(", "))));
+            return Err(refused(format!(
+                "{name} changes no config: expected one of {}",
+                ALLOWED.join(", ")
+            )));
         }
     }
     let mut input = PlanInput::new(Platform::host());
@@ -75,8 +89,16 @@ mod tests {
             on_build: vec!["RUN true".to_owned()],
             ..RunConfig::default()
         };
-        let changed =
-            apply(config.clone(), &changes(&["CMD [\"x\", \"y\"]", "ENV B=2 C=$A", "USER daemon", "ONBUILD RUN false"])).unwrap();
+        let changed = apply(
+            config.clone(),
+            &changes(&[
+                "CMD [\"x\", \"y\"]",
+                "ENV B=2 C=$A",
+                "USER daemon",
+                "ONBUILD RUN false",
+            ]),
+        )
+        .unwrap();
         assert_eq!(changed.cmd, Some(vec!["x".to_owned(), "y".to_owned()]));
         assert_eq!(changed.env, ["A=1", "B=2", "C=1"]);
         assert_eq!(changed.user, "daemon");
@@ -86,8 +108,14 @@ mod tests {
 
     #[test]
     fn what_changes_no_config_is_refused() {
-        for (text, expected) in [("RUN true", "RUN changes no config"), ("CDM x", "CDM"), ("ENV", "ENV")] {
-            let error = apply(RunConfig::default(), &changes(&[text])).unwrap_err().to_string();
+        for (text, expected) in [
+            ("RUN true", "RUN changes no config"),
+            ("CDM x", "CDM"),
+            ("ENV", "ENV"),
+        ] {
+            let error = apply(RunConfig::default(), &changes(&[text]))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

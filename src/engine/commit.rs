@@ -23,11 +23,20 @@ impl Engine {
         let base = self.image_of(&record)?;
         let config = changes::apply(image_config(&record, base.as_ref()), &request.changes)?;
         let _lease = self.rocks.lease();
-        let image = self.assemble_commit(request, &record, base.as_ref(), config, (container.base(), container.filesystem()?))?;
+        let image = self.assemble_commit(
+            request,
+            &record,
+            base.as_ref(),
+            config,
+            (container.base(), container.filesystem(&self.store)?),
+        )?;
         self.images.put(&image, name.as_slice())?;
         Ok(Outcome::Built(BuiltImage {
             id: image.id.to_string(),
-            names: name.iter().map(crate::oci::reference::Reference::familiar).collect(),
+            names: name
+                .iter()
+                .map(crate::oci::reference::Reference::familiar)
+                .collect(),
         }))
     }
 
@@ -41,7 +50,11 @@ impl Engine {
     ) -> Result<Image, EngineError> {
         let created = now();
         // Made from a step or a container's filesystem, it has no image below it: one layer holds everything.
-        let lower = if base.is_some() { lower } else { self.images.scratch()? };
+        let lower = if base.is_some() {
+            lower
+        } else {
+            self.images.scratch()?
+        };
         let history = History {
             created: Some(created.clone()),
             created_by: record.argv.join(" "),
@@ -75,7 +88,9 @@ impl Engine {
 
 /// The container's config, without what only a container has: the default PATH stays, volumes of the command line go.
 fn image_config(record: &ContainerRecord, base: Option<&Image>) -> RunConfig {
-    let volumes = base.map(|base| base.config.config.volumes.clone()).unwrap_or_default();
+    let volumes = base
+        .map(|base| base.config.config.volumes.clone())
+        .unwrap_or_default();
     RunConfig {
         volumes,
         ..record.config.clone()

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::error::EngineError;
 
 /// The idle time when nothing says otherwise.
-pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
+pub const DEFAULT_IDLE: Duration = Duration::from_mins(1);
 
 /// An engine's settings.
 #[derive(Debug, Clone)]
@@ -87,7 +87,11 @@ mod tests {
     fn a_config_file_overrides_and_a_misspelt_key_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Config::load(dir.path()).unwrap().idle, DEFAULT_IDLE);
-        std::fs::write(dir.path().join("config.json"), r#"{"idle": 0, "parallel_steps": 7}"#).unwrap();
+        std::fs::write(
+            dir.path().join("config.json"),
+            r#"{"idle": 0, "parallel_steps": 7}"#,
+        )
+        .unwrap();
         let config = Config::load(dir.path()).unwrap();
         assert_eq!((config.idle, config.parallel_steps), (Duration::ZERO, 7));
         std::fs::write(dir.path().join("config.json"), r#"{"idel": 0}"#).unwrap();

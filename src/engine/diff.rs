@@ -1,7 +1,7 @@
 //! `diff`: what differs between two filesystems, in path order.
 
-use silt_store::diff::{self, ChangeKind as StoreKind};
 use silt_store::TreeRef;
+use silt_store::diff::{self, ChangeKind as StoreKind};
 
 use crate::engine::Engine;
 use crate::engine::call::{Call, Message};
@@ -14,12 +14,11 @@ const BATCH: usize = 512;
 impl Engine {
     /// Sends the differences of two addresses, or of one and what it was made from.
     pub(super) fn diff(&self, old: &str, new: Option<&str>, call: &Call) -> Result<Outcome, EngineError> {
-        let (old, new) = match new {
-            Some(new) => (self.origin(old)?.tree, self.origin(new)?.tree),
-            None => {
-                let origin = self.origin(old)?;
-                (origin.below, origin.tree)
-            }
+        let from = self.origin(old)?;
+        let (old, new) = if let Some(new) = new {
+            (from.tree, self.origin(new)?.tree)
+        } else {
+            (from.below, from.tree)
         };
         self.send_changes(old, new, call)
     }

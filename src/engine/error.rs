@@ -10,9 +10,11 @@ use crate::export::{ExportError, OutputError};
 use crate::images::ImageError;
 use crate::oci::platform::PlatformError;
 use crate::oci::reference::ReferenceError;
+use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::snapshot::SnapshotError;
 use crate::solve::SolveError;
+use crate::source::image::SourceError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,12 @@ pub enum EngineError {
     /// The solver itself.
     #[error("the build could not be solved")]
     Solve(#[source] SolveError),
+    /// A base image, or one to run or pull.
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    /// The user's credentials.
+    #[error("{0}")]
+    Registry(#[from] RegistryError),
     /// Neither an image nor a container.
     #[error("there is no image and no container `{text}`")]
     NoSuch {
@@ -162,7 +170,9 @@ pub enum EngineError {
         name: String,
     },
     /// A container's name that is none.
-    #[error("`{name}` cannot name a container: letters, digits, `_`, `.`, `-`, at least two, the first a letter or digit")]
+    #[error(
+        "`{name}` cannot name a container: letters, digits, `_`, `.`, `-`, at least two, the first a letter or digit"
+    )]
     ContainerName {
         /// The name.
         name: String,
@@ -230,19 +240,26 @@ impl EngineError {
                 Some("use the silt that wrote this store, or another store with --store DIR".to_owned())
             }
             Self::Image(error) => error.hint(),
-            Self::NoStrategy { name, known } => {
-                did_you_mean(name, known.iter().copied()).or_else(|| Some(format!("there are {}", known.join(", "))))
-            }
-            Self::Command { address, .. } => {
-                address.as_ref().map(|address| format!("`silt shell {address}` opens the failed step's filesystem"))
-            }
+            Self::Source(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::NoStrategy { name, known } => did_you_mean(name, known.iter().copied())
+                .or_else(|| Some(format!("there are {}", known.join(", ")))),
+            Self::Command { address, .. } => address
+                .as_ref()
+                .map(|address| format!("`silt shell {address}` opens the failed step's filesystem")),
             Self::NoSuch { .. } => Some("`silt images` and `silt ps -a` list what there is".to_owned()),
             Self::NoContainer { .. } => Some("`silt ps -a` lists what there is".to_owned()),
             Self::Ambiguous { .. } => Some("give more digits of the id".to_owned()),
-            Self::NameTaken { name } => Some(format!("remove it with `silt rm {name}`, or choose another name")),
-            Self::StillRunning { container } => Some(format!("`silt stop {container}` first, or use --force")),
+            Self::NameTaken { name } => {
+                Some(format!("remove it with `silt rm {name}`, or choose another name"))
+            }
+            Self::StillRunning { container } => {
+                Some(format!("`silt stop {container}` first, or use --force"))
+            }
             Self::NoCommand { image } => Some(format!("give one: `silt run {image} COMMAND`")),
-            Self::ImageInUse { container, .. } => Some(format!("remove the container with `silt rm {container}`, or use --force")),
+            Self::ImageInUse { container, .. } => Some(format!(
+                "remove the container with `silt rm {container}`, or use --force"
+            )),
             Self::NoStep { image, .. } => Some(format!("`silt history {image}` lists its steps")),
             _ => None,
         }
@@ -261,23 +278,35 @@ impl EngineError {
 /// Whether the machine, the store or silt itself is at fault, not what was asked for.
 fn is_ours(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|cause| {
-        cause.is::<SandboxError>() || cause.is::<silt_fuse::FsError>() || cause.downcast_ref::<StoreError>().is_some_and(|error| !matches!(error, StoreError::Path { .. }))
+        cause.is::<SandboxError>()
+            || cause.is::<silt_fuse::FsError>()
+            || cause
+                .downcast_ref::<StoreError>()
+                .is_some_and(|error| !matches!(error, StoreError::Path { .. }))
     })
 }
 
 fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|cause| {
         matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::NoSpace(_)))
-            || cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+            || cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
     })
 }
 
 /// The error and what caused it, outermost first.
-fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| match error.downcast_ref::<crate::solve::Failure>() {
-        // It speaks with the voice of what it wraps, so its own source is one further.
-        Some(crate::solve::Failure::Other(wrapped)) => Some(&**wrapped as &(dyn std::error::Error + 'static)),
-        _ => error.source(),
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        match error.downcast_ref::<crate::solve::Failure>() {
+            // It speaks with the voice of what it wraps, so its own source is one further.
+            Some(crate::solve::Failure::Other(wrapped)) => {
+                Some(&**wrapped as &(dyn std::error::Error + 'static))
+            }
+            _ => error.source(),
+        }
     })
 }
 

@@ -64,19 +64,30 @@ impl Engine {
     /// Docker's inspect objects, in the order of the names.
     pub(super) fn inspect(&self, names: &[String]) -> Result<Outcome, EngineError> {
         let listed = self.images.list()?;
-        let inspected: Result<Vec<_>, EngineError> = names.iter().map(|name| self.inspect_one(name, &listed)).collect();
+        let inspected: Result<Vec<_>, EngineError> =
+            names.iter().map(|name| self.inspect_one(name, &listed)).collect();
         Ok(Outcome::Inspected(inspected?))
     }
 
     fn inspect_one(&self, name: &str, listed: &[Listed]) -> Result<Value, EngineError> {
         match self.containers.find(name) {
-            Ok(container) => return Ok(inspect_container(&container.record(), container.running().ok().map(|running| running.pid()))),
+            Ok(container) => {
+                return Ok(inspect_container(
+                    &container.record(),
+                    container.running().ok().map(|running| running.pid()),
+                ));
+            }
             Err(EngineError::NoContainer { .. }) => {}
             Err(error) => return Err(error),
         }
         match self.images.find(name) {
-            Ok(image) => Ok(inspect_image(&image, listed.iter().find(|listed| listed.image.id == image.id))),
-            Err(ImageError::NotFound { .. }) => Err(EngineError::NoSuch { text: name.to_owned() }),
+            Ok(image) => Ok(inspect_image(
+                &image,
+                listed.iter().find(|listed| listed.image.id == image.id),
+            )),
+            Err(ImageError::NotFound { .. }) => Err(EngineError::NoSuch {
+                text: name.to_owned(),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -96,7 +107,11 @@ impl Engine {
                 self.refuse_if_used(name, &image)?;
             }
             let done = self.images.remove(name, force)?;
-            removed.extend(done.untagged.iter().map(|name| Removed::Untagged(name.familiar())));
+            removed.extend(
+                done.untagged
+                    .iter()
+                    .map(|name| Removed::Untagged(name.familiar())),
+            );
             removed.extend(done.deleted.map(|id| Removed::Deleted(id.to_string())));
         }
         Ok(Outcome::Removed(removed))
@@ -108,7 +123,12 @@ impl Engine {
             return Ok(());
         }
         let id = image.id.to_string();
-        let user = self.containers.list().into_iter().map(|container| container.record()).find(|record| record.image_id.as_ref() == Some(&id));
+        let user = self
+            .containers
+            .list()
+            .into_iter()
+            .map(|container| container.record())
+            .find(|record| record.image_id.as_ref() == Some(&id));
         match user {
             Some(record) => Err(EngineError::ImageInUse {
                 image: name.to_owned(),
@@ -120,7 +140,9 @@ impl Engine {
 }
 
 fn matches(name: &Reference, filter: Option<&str>) -> bool {
-    filter.is_none_or(|filter| name.familiar_repository() == filter || name.familiar() == filter || name.to_string() == filter)
+    filter.is_none_or(|filter| {
+        name.familiar_repository() == filter || name.familiar() == filter || name.to_string() == filter
+    })
 }
 
 fn summary(image: &Image) -> ImageSummary {

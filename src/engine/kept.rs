@@ -85,10 +85,22 @@ pub(crate) fn settings_of(store: &dyn Store, image: &str) -> StoreResult<Option<
 }
 
 /// Remembers a failed step, which left `left`, under each of `names` and as the newest, in place of the step's own records.
-pub(crate) fn put_failed(store: &dyn Store, names: &[String], step: &FailedStep, left: TreeRef) -> StoreResult<()> {
+pub(crate) fn put_failed(
+    store: &dyn Store,
+    names: &[String],
+    step: &FailedStep,
+    left: TreeRef,
+) -> StoreResult<()> {
     let own = store.records(RecordKind::Snapshot, FAILED.as_bytes())?;
-    let own: Vec<_> = own.iter().filter(|(_, record)| record.roots.first() == Some(&left)).collect();
-    let found = own.first().and_then(|(_, record)| record.roots.get(1)).copied().unwrap_or(left);
+    let own: Vec<_> = own
+        .iter()
+        .filter(|(_, record)| record.roots.first() == Some(&left))
+        .collect();
+    let found = own
+        .first()
+        .and_then(|(_, record)| record.roots.get(1))
+        .copied()
+        .unwrap_or(left);
     let record = Record {
         roots: vec![left, found],
         contents: Vec::new(),
@@ -97,7 +109,8 @@ pub(crate) fn put_failed(store: &dyn Store, names: &[String], step: &FailedStep,
     for name in names.iter().map(String::as_str).chain([""]) {
         store.put_record(RecordKind::Snapshot, &failed_key(name), &record)?;
     }
-    own.iter().try_for_each(|(key, _)| store.delete_record(RecordKind::Snapshot, key))
+    own.iter()
+        .try_for_each(|(key, _)| store.delete_record(RecordKind::Snapshot, key))
 }
 
 /// The failed step of `name`, the newest for the empty name: itself, what it left, what it found.

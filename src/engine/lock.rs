@@ -29,7 +29,11 @@ impl EngineLock {
             doing: "locking the store",
             source,
         };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(store).map_err(failed)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(store)
+            .map_err(failed)?;
         let mut file = open(store).map_err(failed)?;
         let mut held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => held,

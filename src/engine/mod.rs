@@ -17,6 +17,10 @@
 //!
 //! In a store directory the engine has `db/` (the database), `containers/` (logs), `scratch/` (written data on its way; what a
 //! dead engine left there is removed at start), `engine.lock`, and whatever the server puts beside.
+#![allow(
+    clippy::result_large_err,
+    reason = "an error ends its request: it is made once, and its size costs nothing"
+)]
 
 mod address;
 mod archive;
@@ -156,7 +160,11 @@ impl Engine {
     /// Performs a request to its end.
     pub fn perform(&self, request: Request, call: &Call) -> Outcome {
         self.dispatch(request, call).unwrap_or_else(|error| {
-            let error = if call.is_cancelled() { EngineError::Interrupted } else { error };
+            let error = if call.is_cancelled() {
+                EngineError::Interrupted
+            } else {
+                error
+            };
             Outcome::Failed(error.failure())
         })
     }
@@ -164,7 +172,7 @@ impl Engine {
     fn dispatch(&self, request: Request, call: &Call) -> Result<Outcome, EngineError> {
         match request {
             Request::Build(request) => self.build(&request, call),
-            Request::Run(request) => self.run(*request, call),
+            Request::Run(request) => self.run(&request, call),
             Request::Exec(request) => self.exec(&request, call),
             Request::Containers { all } => Ok(self.list_containers(all)),
             Request::Logs(request) => self.logs(&request, call),
@@ -178,7 +186,11 @@ impl Engine {
             Request::Inspect { names } => self.inspect(&names),
             Request::Tag { image, name } => self.tag(&image, &name),
             Request::RemoveImages { images, force } => self.remove_images(&images, force),
-            Request::Save { images, output, format } => self.save(&images, output, &format, call),
+            Request::Save {
+                images,
+                output,
+                format,
+            } => self.save(&images, output, &format, call),
             Request::Load { input } => self.load(input, call),
             Request::Import(request) => self.import(&request, call),
             Request::Pull { image, platform } => self.pull(&image, platform.as_deref(), call),

@@ -43,7 +43,12 @@ impl Engine {
     }
 
     fn prune_images(&self, all: bool, pruned: &mut Pruned) -> Result<(), EngineError> {
-        let used: Vec<_> = self.containers.list().iter().filter_map(|container| container.record().image_id).collect();
+        let used: Vec<_> = self
+            .containers
+            .list()
+            .iter()
+            .filter_map(|container| container.record().image_id)
+            .collect();
         for listed in self.images.list()? {
             let id = listed.image.id.to_string();
             if (all || listed.names.is_empty()) && !used.contains(&id) {

@@ -22,7 +22,10 @@ impl Engine {
     /// The containers, newest first.
     pub(super) fn list_containers(&self, all: bool) -> Outcome {
         let containers = self.containers.list();
-        let shown = containers.iter().map(|container| container.record()).filter(|record| all || record.is_running());
+        let shown = containers
+            .iter()
+            .map(|container| container.record())
+            .filter(|record| all || record.is_running());
         Outcome::Containers(shown.map(summary).collect())
     }
 
@@ -63,7 +66,9 @@ impl Engine {
     /// Ends containers: their stop signal, then SIGKILL.
     pub(super) fn stop(&self, names: Vec<String>, timeout: Option<u64>) -> Result<Outcome, EngineError> {
         let timeout = timeout.map_or(GRACE, Duration::from_secs);
-        self.for_each(names, &|container| container.stop(stop_signal(&container.record()), timeout))
+        self.for_each(names, &|container| {
+            container.stop(stop_signal(&container.record()), timeout)
+        })
     }
 
     /// Sends a signal to containers.
@@ -78,7 +83,10 @@ impl Engine {
 
     /// Waits until containers ended; their exit statuses.
     pub(super) fn wait(&self, names: &[String], call: &Call) -> Result<Outcome, EngineError> {
-        let containers: Vec<_> = names.iter().map(|name| self.containers.find(name)).collect::<Result<_, _>>()?;
+        let containers: Vec<_> = names
+            .iter()
+            .map(|name| self.containers.find(name))
+            .collect::<Result<_, _>>()?;
         let mut statuses = Vec::new();
         for container in containers {
             let status = loop {
@@ -100,7 +108,10 @@ impl Engine {
         act: &dyn Fn(&Container) -> Result<(), EngineError>,
     ) -> Result<Outcome, EngineError> {
         // A name that is wrong is found before anything is done.
-        let containers: Vec<_> = names.iter().map(|name| self.containers.find(name)).collect::<Result<_, _>>()?;
+        let containers: Vec<_> = names
+            .iter()
+            .map(|name| self.containers.find(name))
+            .collect::<Result<_, _>>()?;
         for container in containers {
             act(&container)?;
         }
@@ -123,9 +134,15 @@ impl Engine {
 
 fn stop_signal(record: &ContainerRecord) -> i32 {
     let text = record.config.stop_signal.as_str();
-    let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
+    let name = if text.starts_with("SIG") {
+        text.to_owned()
+    } else {
+        format!("SIG{text}")
+    };
     let number = text.parse().ok().filter(|number| (1..=64).contains(number));
-    number.or_else(|| name.parse::<Signal>().ok().map(|signal| signal as i32)).unwrap_or(libc::SIGTERM)
+    number
+        .or_else(|| name.parse::<Signal>().ok().map(|signal| signal as i32))
+        .unwrap_or(libc::SIGTERM)
 }
 
 fn summary(record: ContainerRecord) -> ContainerSummary {

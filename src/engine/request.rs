@@ -170,6 +170,7 @@ pub struct OutputRequest {
 }
 
 /// See `Request::Run`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 pub struct RunRequest {
     /// An image, or any address (`NAME@step`, a container).
@@ -313,6 +314,7 @@ pub struct ImportRequest {
 }
 
 /// See `Request::Prune`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct PruneRequest {
     /// Forget cached build steps, too.

@@ -12,7 +12,8 @@ use crate::engine::Engine;
 use crate::engine::address::Origin;
 use crate::engine::call::{Call, Control, FileSlot, Message};
 use crate::engine::container::{
-    Container, ContainerRecord, ContainerState, Copiers, Environment, HostConfig, Start, Streams, compose, now,
+    Container, ContainerRecord, ContainerState, Copiers, Environment, HostConfig, Start, Streams, compose,
+    now,
 };
 use crate::engine::error::EngineError;
 use crate::engine::outcome::Outcome;
@@ -23,12 +24,17 @@ use crate::snapshot::Snapshot;
 
 impl Engine {
     /// Creates and starts a container; attached, waits for its end.
-    pub(super) fn run(&self, request: RunRequest, call: &Call) -> Result<Outcome, EngineError> {
+    pub(super) fn run(&self, request: &RunRequest, call: &Call) -> Result<Outcome, EngineError> {
         let lease = self.rocks.lease();
-        let origin = self.origin_for_run(&request, call)?;
-        let record = new_record(&request, &origin)?;
+        let origin = self.origin_for_run(request, call)?;
+        let record = new_record(request, &origin)?;
         let account = exec::account(&self.store, &Snapshot::Stored(origin.tree), &record.config.user)?;
-        let base = exec::with_directory(&self.store, &Snapshot::Stored(origin.tree), cwd(&record.config.working_dir), &account)?;
+        let base = exec::with_directory(
+            &self.store,
+            &Snapshot::Stored(origin.tree),
+            cwd(&record.config.working_dir),
+            &account,
+        )?;
         let filesystem = base.sealed()?;
         let spec = spec(&record, account);
         let streams = streams(call, request.tty, request.stdin, request.output)?;
@@ -169,17 +175,19 @@ pub(super) fn resolv_conf() -> String {
 /// Waits for a process on a thread of its own, which keeps it alive.
 fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, EngineError> {
     let (tell, told) = crossbeam::channel::bounded(1);
-    let watcher = std::thread::Builder::new().name("exec".to_owned()).spawn(move || {
-        let exit = process.wait();
-        copiers.join();
-        let status = match exit {
-            Ok(Exit::Code(code)) => code,
-            Ok(Exit::Signal(signal)) => 128 + signal,
-            Ok(Exit::OutOfMemory) | Err(_) => 137,
-        };
-        // A detached process's caller does not listen.
-        tell.send(status).ok();
-    });
+    let watcher = std::thread::Builder::new()
+        .name("exec".to_owned())
+        .spawn(move || {
+            let exit = process.wait();
+            copiers.join();
+            let status = match exit {
+                Ok(Exit::Code(code)) => code,
+                Ok(Exit::Signal(signal)) => 128 + signal,
+                Ok(Exit::OutOfMemory) | Err(_) => 137,
+            };
+            // A detached process's caller does not listen.
+            tell.send(status).ok();
+        });
     watcher.map(|_| told).map_err(|source| EngineError::Io {
         doing: "watching a process",
         source,
@@ -215,10 +223,17 @@ fn streams(
 ) -> Result<(Streams, Stdio), EngineError> {
     let stdin = stdin.map(|slot| call.take_file(slot)).transpose()?;
     let output = match output {
-        Some((stdout, stderr)) => Some((File::from(call.take_file(stdout)?), File::from(call.take_file(stderr)?))),
+        Some((stdout, stderr)) => Some((
+            File::from(call.take_file(stdout)?),
+            File::from(call.take_file(stderr)?),
+        )),
         None => None,
     };
-    let made = if tty { Streams::terminal(output) } else { Streams::pipes(stdin, output) };
+    let made = if tty {
+        Streams::terminal(output)
+    } else {
+        Streams::pipes(stdin, output)
+    };
     made.map_err(|source| EngineError::Io {
         doing: "making a container's streams",
         source,
@@ -257,9 +272,11 @@ fn new_record(request: &RunRequest, origin: &Origin) -> Result<ContainerRecord, 
 fn new_id() -> Result<String, EngineError> {
     use std::io::Read;
     let mut bytes = [0; 32];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(|source| EngineError::Io {
-        doing: "reading /dev/urandom",
-        source,
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|source| EngineError::Io {
+            doing: "reading /dev/urandom",
+            source,
+        })?;
+    Ok(blake3::Hash::from_bytes(bytes).to_hex().to_string())
 }

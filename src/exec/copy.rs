@@ -190,17 +190,15 @@ impl Copy<'_> {
                 continue;
             };
             if matches!(entry.node, Node::Directory(_)) {
-                place.make_like(&kept[..end], dress.meta(&entry))?;
+                place.make_like(&kept[..end], &dress.meta(&entry))?;
             }
         }
-        match &one.entry.node {
-            Node::Directory(node) => self.place_directory(place, dress, kept, &one.path, *node),
-            _ => {
-                let meta = dress.meta(&one.entry);
-                let node = one.entry.node.clone();
-                place.file_below(kept, Entry { meta, node })
-            }
+        if let Node::Directory(node) = &one.entry.node {
+            return self.place_directory(place, dress, kept, &one.path, *node);
         }
+        let meta = dress.meta(&one.entry);
+        let node = one.entry.node.clone();
+        place.file_below(kept, Entry { meta, node })
     }
 
     fn reader(&self, content: &Content) -> std::io::Result<Box<dyn Read + Send>> {

@@ -128,7 +128,7 @@ impl Performer {
             });
         };
         let selected = context.select(&self.around.store, &wanted, trust, want.cancel, &|files| {
-            watch(files, false)
+            watch(files, false);
         });
         watch(selected.as_ref().map_or(0, |selection| selection.files), true);
         selected.map_err(|error| match error {
@@ -175,7 +175,16 @@ impl Performer {
                 downloads: &[],
                 owner: None,
             };
-            check.selected().map_err(Failure::other)?;
+            check.selected().map_err(|error| match error {
+                CopyError::Missing { path }
+                    if self
+                        .context(want.context)
+                        .is_ok_and(|context| context.ignores(&path)) =>
+                {
+                    Failure::other(CopyError::Ignored { path })
+                }
+                error => Failure::other(error),
+            })?;
             outside
                 .parts
                 .push(Part::one("selection", selection.tree.content.to_string()));

@@ -57,7 +57,7 @@ impl Mounts {
             .join(source.trim_start_matches('/').as_bytes())
             .map_err(|_| missing())?;
         let (path, entry) = walk::resolve(store, tree, &path)?.ok_or_else(missing)?;
-        let laid_out = lone(store, tree, &path, entry.clone())?;
+        let laid_out = lone(store, tree, &path, &entry)?;
         let owners = if nix::unistd::geteuid().is_root() {
             Owners::Kept
         } else {
@@ -122,38 +122,33 @@ impl Mounts {
 }
 
 /// A root that is the directory at `path` of `tree`, or holds what stands there as `file`.
-fn lone(store: &Arc<dyn Store>, tree: TreeRef, path: &GuestPath, entry: Entry) -> Result<TreeRef, ExecError> {
+fn lone(
+    store: &Arc<dyn Store>,
+    tree: TreeRef,
+    path: &GuestPath,
+    entry: &Entry,
+) -> Result<TreeRef, ExecError> {
     let depth = path.names().len();
-    let lone = match entry.node {
-        Node::Directory(node) => {
-            let whole = root::read(&**store, tree.tree)?;
-            let inside = whole
-                .links
-                .groups()
-                .iter()
-                .filter(|group| group.iter().all(|member| member.starts_with(path)));
-            let moved = inside.map(|group| {
-                group
-                    .iter()
-                    .map(|member| member.names()[depth..].iter().cloned().collect())
-                    .collect::<Vec<GuestPath>>()
-            });
-            Root {
-                meta: entry.meta,
-                directory: node,
-                links: Links::new(moved),
-            }
+    let lone = if let Node::Directory(node) = entry.node {
+        let whole = root::read(&**store, tree.tree)?;
+        let groups = whole.links.groups().iter();
+        let inside = groups.filter(|group| group.iter().all(|member| member.starts_with(path)));
+        let moved = |member: &GuestPath| member.names()[depth..].iter().cloned().collect();
+        let links = inside.map(|group| group.iter().map(moved).collect::<Vec<GuestPath>>());
+        Root {
+            meta: entry.meta.clone(),
+            directory: node,
+            links: Links::new(links),
         }
-        _ => {
-            let name = Name::new(b"file").map_err(super::CopyError::Name)?;
-            Root {
-                meta: Meta {
-                    mode: 0o755,
-                    ..Meta::default()
-                },
-                directory: directory::write(&**store, [(name, entry)])?,
-                links: Links::default(),
-            }
+    } else {
+        let name = Name::new(b"file").map_err(super::CopyError::Name)?;
+        Root {
+            meta: Meta {
+                mode: 0o755,
+                ..Meta::default()
+            },
+            directory: directory::write(&**store, [(name, entry.clone())])?,
+            links: Links::default(),
         }
     };
     Ok(root::write(&**store, &lone)?)

@@ -91,11 +91,11 @@ impl Place {
     }
 
     /// Makes the directory `below` under the destination like `like`, if it is not there.
-    pub(super) fn make_like(&mut self, below: &[Name], like: Meta) -> Result<(), CopyError> {
+    pub(super) fn make_like(&mut self, below: &[Name], like: &Meta) -> Result<(), CopyError> {
         let path = self.path(below);
         if self.edit.lookup(&path)?.is_none() {
             self.make_directories(&path)?;
-            self.edit.set_meta(&path, &like)?;
+            self.edit.set_meta(&path, like)?;
         }
         Ok(())
     }

@@ -138,9 +138,9 @@ fn environment(op: &RunOp, proxy: &[String], account: &Account) -> Vec<String> {
 /// A container's /etc/hosts.
 pub fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    hosts.push_str(&format!("127.0.1.1\t{hostname}\n"));
-    for (name, address) in extra {
-        hosts.push_str(&format!("{address}\t{name}\n"));
+    let own = [(hostname.to_owned(), "127.0.1.1".to_owned())];
+    for (name, address) in own.iter().chain(extra) {
+        hosts.extend([address, "\t", name, "\n"]);
     }
     hosts
 }
@@ -189,14 +189,8 @@ pub(super) fn run(
         return Err(Failure::Cancelled);
     }
     let (status, reason) = describe(exit);
-    let kept = keep(
-        around,
-        task,
-        op,
-        workspace,
-        running.created_stubs(),
-        (status, &reason),
-    );
+    let stubs = running.created_stubs();
+    let kept = keep(around, task, op, workspace, stubs, (status, &reason));
     let tail = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
     Err(Failure::Command {
         exit: status,
@@ -240,13 +234,13 @@ fn streams() -> Result<(Stdio, OwnedFd, OwnedFd), ExecError> {
         path: "a step".into(),
         source,
     };
-    let stdin = File::open("/dev/null").map_err(error)?;
-    let (stdout, stdout_writer) = std::io::pipe().map_err(error)?;
-    let (stderr, stderr_writer) = std::io::pipe().map_err(error)?;
+    let input = File::open("/dev/null").map_err(error)?;
+    let (stdout, output) = std::io::pipe().map_err(error)?;
+    let (stderr, errors) = std::io::pipe().map_err(error)?;
     let stdio = Stdio {
-        stdin: stdin.into(),
-        stdout: stdout_writer.into(),
-        stderr: stderr_writer.into(),
+        stdin: input.into(),
+        stdout: output.into(),
+        stderr: errors.into(),
     };
     Ok((stdio, stdout.into(), stderr.into()))
 }
@@ -256,10 +250,7 @@ fn forward(stream: OwnedFd, which: Stream, task: &Task<'_, Snapshot>, tail: &Mut
     let mut stream = File::from(stream);
     let mut buffer = vec![0; 64 * 1024];
     let mut begun = 0;
-    loop {
-        let Ok(read) = stream.read(&mut buffer[begun..]) else {
-            break;
-        };
+    while let Ok(read) = stream.read(&mut buffer[begun..]) {
         let held = begun + read;
         let whole = if read == 0 {
             held

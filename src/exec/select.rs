@@ -91,14 +91,14 @@ impl Search<'_> {
         if let Some(names) = literal.collect::<Option<Vec<&Name>>>() {
             for child in names {
                 if let Some(entry) = directory.get(child.as_bytes())? {
-                    self.child(name, path, child, entry, positions)?;
+                    self.child(name, path, child, &entry, positions)?;
                 }
             }
             return Ok(());
         }
         for found in directory.entries() {
             let (child, entry) = found?;
-            self.child(name, path, &child, entry, positions)?;
+            self.child(name, path, &child, &entry, positions)?;
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Search<'_> {
         name: &GuestPath,
         path: &GuestPath,
         child: &Name,
-        entry: Entry,
+        entry: &Entry,
         positions: &[usize],
     ) -> Result<(), CopyError> {
         let next = self.pattern.step(positions, child.as_bytes());
@@ -117,7 +117,7 @@ impl Search<'_> {
         }
         let (name, path) = (name.child(child), path.child(child));
         if !matches!(entry.node, Node::Symlink(_)) {
-            return self.visit(&name, &path, &entry, &next);
+            return self.visit(&name, &path, entry, &next);
         }
         // `**` does not walk through links: they may lead round in circles.
         let through_any = next

@@ -143,7 +143,7 @@ impl Checkout<'_> {
             }
             Node::Fifo => sys::mknodat(parent, bytes, FileType::Fifo, Mode::from(0o600), 0).map_err(at)?,
             Node::Socket => {
-                sys::mknodat(parent, bytes, FileType::Socket, Mode::from(0o600), 0).map_err(at)?
+                sys::mknodat(parent, bytes, FileType::Socket, Mode::from(0o600), 0).map_err(at)?;
             }
             Node::Directory(_) => {}
         }

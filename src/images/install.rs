@@ -19,9 +19,6 @@ pub trait Blobs {
     /// # Errors
     /// When it is not there.
     fn open(&mut self, index: usize) -> Result<Box<dyn Read + Send + '_>, ImageError>;
-
-    /// Told before the first `open` that layers below `index` are not needed.
-    fn skip_to(&mut self, index: usize);
 }
 
 /// Unpacks an image's layers, lowest first.
@@ -36,7 +33,6 @@ pub fn install(
     let diff_ids = ImageConfig::from_slice(&config_bytes)?.diff_ids()?;
     let scratch = images.scratch()?;
     let mut layers = images.common_layers(&diff_ids)?;
-    blobs.skip_to(layers.len());
     for (index, diff_id) in diff_ids.iter().enumerate().skip(layers.len()) {
         let lower = layers.last().map_or(scratch, |layer: &Layer| layer.root);
         let blob = blobs.open(index)?;

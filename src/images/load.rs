@@ -197,8 +197,6 @@ impl Blobs for DockerBlobs<'_> {
         // `check_count` saw to it that there are as many as diff_ids.
         Ok(self.archive.member(&self.layers[index])?.0)
     }
-
-    fn skip_to(&mut self, _: usize) {}
 }
 
 struct OciBlobs<'a> {
@@ -212,6 +210,4 @@ impl Blobs for OciBlobs<'_> {
         let (blob, _) = self.archive.member(&blob_name(&descriptor.digest))?;
         Ok(Box::new(Verified::new(blob, &descriptor.digest, descriptor.size)))
     }
-
-    fn skip_to(&mut self, _: usize) {}
 }

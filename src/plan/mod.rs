@@ -9,6 +9,7 @@ mod history;
 pub mod instruction;
 pub mod lint;
 mod op;
+mod outline;
 mod planner;
 mod stages;
 mod state;
@@ -26,6 +27,7 @@ pub use self::op::{
     CacheSharing, CopyItem, CopyOp, CopySource, Edge, ImageOp, Lines, MakeDirectoryOp, MountOwner,
     MountSource, Network, Op, RunMount, RunMountKind, RunOp, Security, Vertex, VertexId,
 };
+pub use self::outline::{Outline, OutlineArg, OutlineMount, Target, outline, targets};
 pub use self::planner::{base_images, plan};
 use crate::oci::config::{ImageConfig, RunConfig};
 use crate::oci::platform::Platform;

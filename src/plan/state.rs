@@ -79,12 +79,13 @@ impl State {
         self.has_cmd = false;
     }
 
-    /// The name of the next step: `[stage 2/5] RUN make`.
+    /// The name of the next step: `[stage 2/5] RUN make`, on one line whatever its variables hold.
     pub(super) fn label(&mut self, text: &str, on_build: bool) -> String {
         let Label { stage, done, total } = &mut self.label;
         *done += 1;
         let width = total.to_string().len();
         let on_build = if on_build { "ONBUILD " } else { "" };
+        let text = text.replace(char::is_control, " ");
         format!("[{stage}{done:>width$}/{total}] {on_build}{text}")
     }
 

@@ -77,7 +77,10 @@ impl BlobReader {
         self.breaks += 1;
         self.all_breaks += 1;
         // What the client gave up on already was retried there.
-        let settled = error.get_ref().is_some_and(|inner| inner.is::<RegistryError>());
+        let settled = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<RegistryError>())
+            .is_some();
         if !settled && self.breaks <= MAX_BREAKS && self.all_breaks <= MAX_ALL_BREAKS {
             return Ok(());
         }

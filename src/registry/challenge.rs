@@ -25,7 +25,9 @@ pub(super) fn parse(header: &str) -> Option<Challenge> {
         return None;
     }
     let value = |wanted: &str| {
-        pairs(parameters).find(|(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        pairs(parameters)
+            .find(|(key, _)| key.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value)
     };
     Some(Challenge::Bearer {
         realm: value("realm")?,
@@ -66,7 +68,9 @@ mod tests {
 
     #[test]
     fn challenges_are_read() {
-        let bearer = parse(r#"Bearer realm="https://auth.example/token",service="reg", scope="repository:a/b:pull,push""#);
+        let bearer = parse(
+            r#"Bearer realm="https://auth.example/token",service="reg", scope="repository:a/b:pull,push""#,
+        );
         let expected = Challenge::Bearer {
             realm: "https://auth.example/token".into(),
             service: Some("reg".into()),

@@ -21,7 +21,7 @@ use super::endpoint::{Endpoint, is_loopback, is_safe, join, split_url};
 use super::error::RegistryError;
 
 const CONNECT: Duration = Duration::from_secs(15);
-const RESPONSE: Duration = Duration::from_secs(60);
+const RESPONSE: Duration = Duration::from_mins(1);
 const STALL: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 4;
 const MAX_REDIRECTS: usize = 8;
@@ -53,6 +53,13 @@ pub(super) struct Request<'a> {
     pub(super) from: u64,
 }
 
+/// A token server's answer.
+#[derive(Deserialize)]
+struct Granted {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
 /// Why one attempt failed, and whether another may do better.
 enum Attempt {
     Final(RegistryError),
@@ -72,8 +79,15 @@ impl Client {
     }
 
     /// A client with less patience: for a connection, for an answer to begin, between two pieces of it.
-    pub fn with_timeouts(credentials: Credentials, connect: Duration, response: Duration, stall: Duration) -> Self {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    pub fn with_timeouts(
+        credentials: Credentials,
+        connect: Duration,
+        response: Duration,
+        stall: Duration,
+    ) -> Self {
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
         let config = || {
             Agent::config_builder()
                 .http_status_as_error(false)
@@ -103,7 +117,9 @@ impl Client {
                 Ok(response) => return Ok(response),
                 Err(Attempt::Final(error)) => return Err(error),
                 Err(Attempt::Again(error, _)) if attempt == ATTEMPTS => return Err(error),
-                Err(Attempt::Again(_, wished)) => std::thread::sleep(wished.unwrap_or(pause).min(self.pause * 20)),
+                Err(Attempt::Again(_, wished)) => {
+                    std::thread::sleep(wished.unwrap_or(pause).min(self.pause * 20));
+                }
             }
             attempt += 1;
             pause *= 2;
@@ -129,8 +145,14 @@ impl Client {
     }
 
     /// Sends a request and follows redirects; tells whether the answer is the registry's own.
-    fn send(&self, request: &Request<'_>, authorization: Option<&str>) -> Result<(Response<Body>, bool), Attempt> {
-        let start = request.endpoint.url(&format!("{}/{}", request.repository, request.what));
+    fn send(
+        &self,
+        request: &Request<'_>,
+        authorization: Option<&str>,
+    ) -> Result<(Response<Body>, bool), Attempt> {
+        let start = request
+            .endpoint
+            .url(&format!("{}/{}", request.repository, request.what));
         let mut url = start.clone();
         for _ in 0..MAX_REDIRECTS {
             let own = split_url(&url) == split_url(&start);
@@ -141,7 +163,9 @@ impl Client {
             if request.from > 0 {
                 asked = asked.header("Range", format!("bytes={}-", request.from));
             }
-            let response = asked.call().map_err(|error| failed(&request.endpoint.host, error))?;
+            let response = asked
+                .call()
+                .map_err(|error| failed(&request.endpoint.host, error))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok((response, own));
             }
@@ -160,8 +184,17 @@ impl Client {
         let challenges = headers.get_all("www-authenticate").iter();
         let mut known = challenges.filter_map(|header| challenge::parse(header.to_str().ok()?));
         match (known.next(), secret) {
-            (Some(Challenge::Basic), Some(Secret::Password { user, password })) => Ok(Some(basic(user, password))),
-            (Some(Challenge::Bearer { realm, service, scope }), secret) => {
+            (Some(Challenge::Basic), Some(Secret::Password { user, password })) => {
+                Ok(Some(basic(user, password)))
+            }
+            (
+                Some(Challenge::Bearer {
+                    realm,
+                    service,
+                    scope,
+                }),
+                secret,
+            ) => {
                 let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", request.repository));
                 let token = self.token(request, &realm, service.as_deref(), &scope, secret)?;
                 Ok(Some(format!("Bearer {token}")))
@@ -197,20 +230,17 @@ impl Client {
         };
         let answer = answer.map_err(|error| failed(host, error))?;
         let mut answer = checked(request, answer, secret.is_some())?;
-        #[derive(Deserialize)]
-        struct Granted {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
         let granted = read_all(answer.body_mut(), MAX_DETAIL * 16).ok();
         let granted = granted.and_then(|bytes| serde_json::from_slice::<Granted>(&bytes).ok());
-        granted.and_then(|granted| granted.token.or(granted.access_token)).ok_or_else(|| {
-            Attempt::Final(RegistryError::Status {
-                registry: host.into(),
-                status: answer.status().as_u16(),
-                detail: "its token server sent no token".into(),
+        granted
+            .and_then(|granted| granted.token.or(granted.access_token))
+            .ok_or_else(|| {
+                Attempt::Final(RegistryError::Status {
+                    registry: host.into(),
+                    status: answer.status().as_u16(),
+                    detail: "its token server sent no token".into(),
+                })
             })
-        })
     }
 
     fn agent_for(&self, url: &str) -> &Agent {
@@ -236,7 +266,10 @@ fn may_ask(endpoint: &Endpoint, url: &str) -> bool {
 }
 
 fn redirect(endpoint: &Endpoint, from: &str, headers: &HeaderMap) -> Result<String, RegistryError> {
-    let location = headers.get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let location = headers
+        .get("location")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     match join(from, location) {
         Some(url) if !location.is_empty() && may_ask(endpoint, &url) => Ok(url),
         _ => Err(refused(endpoint, location, "it is not https")),
@@ -263,7 +296,10 @@ fn checked(
     }
     let registry = request.endpoint.host.clone();
     let repository = request.repository.to_owned();
-    let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let wait = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let wait = wait.map(Duration::from_secs);
     let detail = detail(response.body_mut());
     Err(match status {
@@ -274,7 +310,10 @@ fn checked(
             with_credentials,
         }),
         404 => {
-            let what = format!("{repository}:{}", request.what.split_once('/').map_or("", |(_, name)| name));
+            let what = format!(
+                "{repository}:{}",
+                request.what.split_once('/').map_or("", |(_, name)| name)
+            );
             Attempt::Final(RegistryError::NotFound { registry, what })
         }
         429 => Attempt::Again(RegistryError::RateLimited { registry, detail }, wait),
@@ -311,11 +350,23 @@ fn detail(body: &mut Body) -> String {
     if let Ok(errors) = serde_json::from_slice::<Errors>(&bytes)
         && !errors.errors.is_empty()
     {
-        let texts: Vec<_> = errors.errors.iter().map(|item| format!("{} {}", item.code, item.message)).collect();
+        let texts: Vec<_> = errors
+            .errors
+            .iter()
+            .map(|item| format!("{} {}", item.code, item.message))
+            .collect();
         return texts.join("; ").trim().into();
     }
-    let text: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).take(200).collect();
-    if text.is_empty() { "without an explanation".into() } else { text }
+    let text: String = String::from_utf8_lossy(&bytes)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect();
+    if text.is_empty() {
+        "without an explanation".into()
+    } else {
+        text
+    }
 }
 
 /// Reads at most `limit` bytes; more is an error.

@@ -61,7 +61,9 @@ struct DockerConfig {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "lowercase", default)]
 struct Auth {
-    auth: Option<String>,
+    /// `user:password` in base64.
+    #[serde(rename = "auth")]
+    pair: Option<String>,
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
@@ -120,7 +122,12 @@ impl Credentials {
     /// `Helper` when a configured helper is missing or fails; `DockerConfig` for malformed base64.
     pub fn secret(&self, domain: &str) -> Result<Option<Secret>, RegistryError> {
         let key = if domain == "docker.io" { HUB_KEY } else { domain };
-        if let Some(helper) = self.config.cred_helpers.get(key).or_else(|| self.config.cred_helpers.get(domain)) {
+        if let Some(helper) = self
+            .config
+            .cred_helpers
+            .get(key)
+            .or_else(|| self.config.cred_helpers.get(domain))
+        {
             return ask_helper(helper, key);
         }
         if let Some(helper) = &self.config.creds_store
@@ -134,7 +141,9 @@ impl Credentials {
         };
         let auths = &self.config.auths;
         let found = auths.get(key).or_else(|| {
-            let mut others = auths.iter().filter(|(known, _)| host(known).as_deref() == Some(domain));
+            let mut others = auths
+                .iter()
+                .filter(|(known, _)| host(known).as_deref() == Some(domain));
             others.next().map(|(_, auth)| auth)
         });
         found.map_or(Ok(None), secret_of)
@@ -149,10 +158,14 @@ fn secret_of(auth: &Auth) -> Result<Option<Secret>, RegistryError> {
         path: "config.json".into(),
         source,
     };
-    if let Some(encoded) = auth.auth.as_ref().filter(|encoded| !encoded.is_empty()) {
-        let bytes = STANDARD.decode(encoded.trim()).map_err(|error| malformed(error.into()))?;
+    if let Some(encoded) = auth.pair.as_ref().filter(|encoded| !encoded.is_empty()) {
+        let bytes = STANDARD
+            .decode(encoded.trim())
+            .map_err(|error| malformed(error.into()))?;
         let text = String::from_utf8(bytes).map_err(|error| malformed(error.into()))?;
-        let (user, password) = text.split_once(':').ok_or_else(|| malformed("an auth without a colon".into()))?;
+        let (user, password) = text
+            .split_once(':')
+            .ok_or_else(|| malformed("an auth without a colon".into()))?;
         let password = password.trim_end_matches('\0').into();
         return Ok(Some(Secret::Password {
             user: user.into(),
@@ -175,8 +188,13 @@ fn ask_helper(helper: &str, key: &str) -> Result<Option<Secret>, RegistryError> 
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let asked = child.stdin.take().map(|mut stdin| stdin.write_all(key.as_bytes()));
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    let asked = child
+        .stdin
+        .take()
+        .map(|mut stdin| stdin.write_all(key.as_bytes()));
+    let output = child
+        .wait_with_output()
+        .map_err(|error| failed(error.to_string()))?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() {
         // The helpers' protocol has this sentence for "none".
@@ -189,7 +207,8 @@ fn ask_helper(helper: &str, key: &str) -> Result<Option<Secret>, RegistryError> 
     if let Some(Err(error)) = asked {
         return Err(failed(error.to_string()));
     }
-    let answer: HelperAnswer = serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
+    let answer: HelperAnswer =
+        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
     Ok(Some(if answer.username == TOKEN_USER {
         Secret::Identity(answer.secret)
     } else {
@@ -206,17 +225,23 @@ mod tests {
 
     use super::*;
 
-    fn password(user: &str, password: &str) -> Option<Secret> {
-        Some(Secret::Password {
+    fn password(user: &str, password: &str) -> Secret {
+        Secret::Password {
             user: user.into(),
             password: password.into(),
-        })
+        }
     }
 
     #[test]
     fn secrets_are_found_where_docker_login_puts_them() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Credentials::in_folder(folder.path()).unwrap().secret("docker.io").unwrap(), None);
+        assert_eq!(
+            Credentials::in_folder(folder.path())
+                .unwrap()
+                .secret("docker.io")
+                .unwrap(),
+            None
+        );
         let helper = folder.path().join("helper");
         std::fs::write(&helper, "").unwrap();
         std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -232,13 +257,28 @@ mod tests {
         }"#;
         std::fs::write(folder.path().join("config.json"), text).unwrap();
         let credentials = Credentials::in_folder(folder.path()).unwrap();
-        assert_eq!(credentials.secret("docker.io").unwrap(), password("hub", "secret:with:colons"));
-        assert_eq!(credentials.secret("localhost:5000").unwrap(), password("local", "pw"));
-        assert_eq!(credentials.secret("ghcr.io").unwrap(), password("gh", "pw"));
-        assert_eq!(credentials.secret("token.example").unwrap(), Some(Secret::Identity("abc".into())));
+        assert_eq!(
+            credentials.secret("docker.io").unwrap(),
+            Some(password("hub", "secret:with:colons"))
+        );
+        assert_eq!(
+            credentials.secret("localhost:5000").unwrap(),
+            Some(password("local", "pw"))
+        );
+        assert_eq!(credentials.secret("ghcr.io").unwrap(), Some(password("gh", "pw")));
+        assert_eq!(
+            credentials.secret("token.example").unwrap(),
+            Some(Secret::Identity("abc".into()))
+        );
         assert_eq!(credentials.secret("other.example").unwrap(), None);
-        assert!(matches!(credentials.secret("bad.example"), Err(RegistryError::DockerConfig { .. })));
-        assert!(matches!(credentials.secret("helped.example"), Err(RegistryError::Helper { .. })));
+        assert!(matches!(
+            credentials.secret("bad.example"),
+            Err(RegistryError::DockerConfig { .. })
+        ));
+        assert!(matches!(
+            credentials.secret("helped.example"),
+            Err(RegistryError::Helper { .. })
+        ));
         assert!(!format!("{:?}", credentials.secret("docker.io")).contains("secret:"));
         std::fs::write(folder.path().join("config.json"), "{").unwrap();
         assert!(Credentials::in_folder(folder.path()).is_err());

@@ -73,7 +73,8 @@ impl Client {
     /// # Errors
     /// Each `RegistryError`.
     pub fn digest(&self, reference: &Reference) -> Result<Digest, RegistryError> {
-        self.document(reference, reference.identifier(), reference.digest()).map(|(_, digest)| digest)
+        self.document(reference, reference.identifier(), reference.digest())
+            .map(|(_, digest)| digest)
     }
 
     /// Reads the blob of one of the image's layers.
@@ -96,7 +97,8 @@ impl Client {
 
     fn config(&self, reference: &Reference, config: &Descriptor) -> Result<Vec<u8>, RegistryError> {
         let what = format!("blobs/{}", config.digest);
-        self.whole(reference, what, "*/*", MAX_CONFIG, Some(&config.digest)).map(|(bytes, _)| bytes)
+        self.whole(reference, what, "*/*", MAX_CONFIG, Some(&config.digest))
+            .map(|(bytes, _)| bytes)
     }
 
     /// A whole document and the type it came with.
@@ -119,20 +121,26 @@ impl Client {
         };
         let mut response = self.get(&request)?;
         let registry = endpoint.host.clone();
-        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_owned());
-        let bytes = read_all(response.body_mut(), limit).map_err(|source| match source.kind() {
-            std::io::ErrorKind::FileTooLarge => RegistryError::TooLong {
-                registry: registry.clone(),
-                limit,
-            },
-            std::io::ErrorKind::TimedOut => RegistryError::Timeout {
-                registry: registry.clone(),
-            },
-            _ => RegistryError::Unreachable {
-                registry: registry.clone(),
-                source: Box::new(source),
-            },
+        let content_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok());
+        let content_type = content_type
+            .and_then(|value| value.split(';').next())
+            .map(|value| value.trim().to_owned());
+        let bytes = read_all(response.body_mut(), limit).map_err(|source| {
+            let registry = registry.clone();
+            if source.kind() == std::io::ErrorKind::FileTooLarge {
+                return RegistryError::TooLong { registry, limit };
+            }
+            // The body's reader wraps the client's own errors.
+            match ureq::Error::from(source) {
+                ureq::Error::Timeout(_) => RegistryError::Timeout { registry },
+                other => RegistryError::Unreachable {
+                    registry,
+                    source: Box::new(other),
+                },
+            }
         })?;
         if let Some(expected) = expected
             && !expected.matches(&bytes)

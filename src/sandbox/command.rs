@@ -98,6 +98,10 @@ impl Command {
         use nix::sys::signal::{SigSet, Signal};
         let all = SigSet::all();
         let Some(child) = sys::fork(proof).during(|| Step::Init)? else {
+            // A group of its own, in the foreground, so that a terminal's Ctrl-C comes once and not through the init again. Both fail
+            // without a terminal, which is no loss.
+            let _group = nix::unistd::setpgid(nix::unistd::Pid::this(), nix::unistd::Pid::this());
+            let _foreground = nix::unistd::tcsetpgrp(io::stdin(), nix::unistd::Pid::this());
             all.thread_unblock().during(|| Step::Init)?;
             self.execute()
         };

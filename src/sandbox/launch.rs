@@ -35,6 +35,8 @@ pub fn helper_main(control: OwnedFd) -> ExitCode {
         .skip_while(|argument| argument != COMMAND)
         .skip(1);
     sys::default_signals();
+    // Executed by descriptor or as /proc/self/exe it would be listed under another name.
+    let _named = nix::sys::prctl::set_name(c"silt");
     // Of this socket only the duplicate is kept: the engine sees the end of the helper when the last copy closes.
     let inside = arguments.next().as_deref() == Some(INSIDE);
     let closed = sys::close_others(control.as_fd());

@@ -34,6 +34,14 @@
 //!
 //! **Devices.** Device nodes can be made and stored in an image; opened are Docker's few. Where no device cgroup can see to that (an
 //! ordinary user's containers, a host without cgroups), every mount but /dev/pts and the bound host devices is `nodev`.
+//!
+//! **Ordinary users.** One user namespace for the whole helper: container id 0 is the user, 1 to 65535 are its subordinate ids, so
+//! owners in a tree are the container's and the same whoever builds. Without newuidmap, without 65535 subordinate ids or without
+//! user namespaces the helper doesn't start, and [`SandboxError::hint`] says what to do: one mapped id alone would make the first
+//! chown of a package manager fail far from its cause. Devices are refused by `nodev`, limits need a delegated cgroup.
+//!
+//! **Unlike Docker's defaults**: the soft limit of open files is 1024 (many programs close them all) and no core is dumped (it would
+//! be in the image); ulimits of a Spec change both. cgroup v1 isn't shown below /sys/fs/cgroup, v2 is. No `AppArmor` profile is loaded.
 
 mod capability;
 mod cgroup;

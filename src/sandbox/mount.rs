@@ -129,6 +129,7 @@ pub(super) fn fuse(device: BorrowedFd<'_>, devices: bool) -> io::Result<Detached
         ("group_id", "0"),
         ("default_permissions", ""),
         ("allow_other", ""),
+        ("subtype", "silt"),
     ];
     new_filesystem("fuse", &options, common(devices))
 }

@@ -220,7 +220,7 @@ impl Root {
 /// hierarchies are left out.
 fn unified_cgroups() -> bool {
     const CGROUP2: i64 = 0x6367_7270;
-    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| i64::from(found.f_type) == CGROUP2)
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2)
 }
 
 /// A small tmpfs with the container's hosts, resolv.conf and hostname, and an empty directory that hides others.

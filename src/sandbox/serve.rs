@@ -13,7 +13,9 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, WaitOptions, WaitStatus, getrlimit, pidfd_open, setrlimit,
+};
 
 use super::capability::DEFAULT_CAPABILITIES;
 use super::cgroup::{Cgroup, Cgroups};
@@ -30,6 +32,8 @@ struct Process {
     /// Names the process for as long as it isn't reaped, and its namespaces.
     pidfd: OwnedFd,
     role: Role,
+    /// The engine has closed the channel: the process is killed and no longer listened to.
+    abandoned: bool,
 }
 
 enum Role {
@@ -74,6 +78,18 @@ impl Server {
         let proof = SingleThreaded::prove().during(|| Step::Namespaces)?;
         // What a container's process can see of a joining one before its exec: nothing.
         nix::sys::prctl::set_dumpable(false).during(|| Step::Namespaces)?;
+        // Two descriptors for each process; containers get limits of their own.
+        let files = getrlimit(Resource::Nofile).maximum;
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: files,
+                maximum: files,
+            },
+        )
+        .during(|| Step::Ulimit {
+            name: "nofile".into(),
+        })?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.thread_block().during(|| Step::Namespaces)?;
@@ -115,7 +131,7 @@ impl Server {
             PollFd::new(&self.control, PollFlags::IN),
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
         ];
-        for (pid, process) in &self.processes {
+        for (pid, process) in self.processes.iter().filter(|(_, process)| !process.abandoned) {
             pids.push(*pid);
             watched.push(PollFd::new(&process.channel, PollFlags::IN));
         }
@@ -136,12 +152,15 @@ impl Server {
 
     /// Signals a process as its channel says; a closed channel kills it.
     fn obey(&mut self, pid: i32) {
-        let Some(process) = self.processes.get(&pid) else {
+        let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
         let signal = match wire::receive::<Order>(&process.channel) {
             Ok(Some((Order::Signal(signal), _))) => signal,
-            Ok(None) | Err(_) => libc::SIGKILL,
+            Ok(None) | Err(_) => {
+                process.abandoned = true;
+                libc::SIGKILL
+            }
         };
         // The process is ours and not reaped: this fails only when it is ending already, or for a number that is no signal.
         drop(sys::send_signal(process.pidfd.as_fd(), signal));
@@ -255,9 +274,18 @@ impl Server {
 
     fn adopt(&mut self, pid: Pid, channel: OwnedFd, role: Role) -> Result<(), Failure> {
         // Not reaped yet, so the number is its own even if it has ended.
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).during(|| Step::Namespaces)?;
-        self.processes
-            .insert(pid.as_raw_nonzero().get(), Process { channel, pidfd, role });
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).during(|| Step::Namespaces);
+        let pidfd = pidfd.inspect_err(|_| {
+            // Nobody could signal it later. It fails only if it has ended.
+            let _ended = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        })?;
+        let process = Process {
+            channel,
+            pidfd,
+            role,
+            abandoned: false,
+        };
+        self.processes.insert(pid.as_raw_nonzero().get(), process);
         Ok(())
     }
 

@@ -91,9 +91,12 @@ fn remove_stub(root: &Path, stub: &Stub) -> Result<(), SnapshotError> {
     let Ok(before) = fs::symlink_metadata(parent) else {
         return Ok(());
     };
-    let untouched = fs::symlink_metadata(&path).is_ok_and(|stat| match stub.directory {
-        true => stat.is_dir(),
-        false => stat.is_file() && stat.len() == 0,
+    let untouched = fs::symlink_metadata(&path).is_ok_and(|stat| {
+        if stub.directory {
+            stat.is_dir()
+        } else {
+            stat.is_file() && stat.len() == 0
+        }
     });
     if !untouched {
         return Ok(());

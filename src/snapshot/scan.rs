@@ -1,7 +1,7 @@
 //! A directory becomes a tree: everything in it read, with exact metadata.
 //!
-//! In: a directory that nobody writes to. Out: a root. Effects: puts content and nodes. Links are not followed. The host's own SELinux
-//! labels are left out: they are no part of a filesystem that moves.
+//! In: a directory that nobody writes to. Out: a root. Effects: puts content and nodes. Links are not followed. The host's own
+//! `SELinux` labels are left out: they are no part of a filesystem that moves.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};

@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
-use proptest::prelude::*;
+use proptest::prelude::{Strategy as Arbitrary, *};
 use silt_store::{MemoryStore, root, walk};
 use tempfile::TempDir;
 
@@ -157,7 +157,7 @@ fn set_times(root: &Path) {
     .unwrap();
 }
 
-fn writes() -> impl Strategy<Value = Vec<Write>> {
+fn writes() -> impl Arbitrary<Value = Vec<Write>> {
     let path = || 0..10_u8;
     let one = prop_oneof![
         4 => (path(), prop_oneof![0..300_u32, 4000..9000_u32, Just(300_000)], any::<u8>()).prop_map(|(a, b, c)| Write::File(a, b, c)),
@@ -199,7 +199,9 @@ proptest! {
             for step in &steps {
                 // The next step starts before this one is sealed, if the strategy can do that.
                 snapshot = bed.step(strategy.name, &snapshot, |root| {
-                    step.iter().for_each(|one| write(root, one));
+                    for one in step {
+                        write(root, one);
+                    }
                     set_times(root);
                 });
             }
@@ -233,7 +235,6 @@ fn needs_root_a_materialised_tree_scans_back_to_itself() {
     let again = scan::scan(&*bed.setup.store, target.path()).unwrap();
     assert_eq!(listing(&bed.setup.store, again), listing(&bed.setup.store, tree));
     assert_eq!(again, tree);
-    use std::os::unix::fs::MetadataExt;
     assert!(
         fs::metadata(target.path().join("sparse")).unwrap().blocks() < 1000,
         "holes stay holes"
@@ -273,7 +274,7 @@ fn needs_root_and_fuse_mount_points_that_stayed_empty_are_no_change() {
     for strategy in STRATEGIES {
         let scratch = Snapshot::Stored(root::scratch(&*bed.setup.store).unwrap());
         let base = bed.step(strategy.name, &scratch, |root| {
-            fs::write(root.join("file"), "x").unwrap()
+            fs::write(root.join("file"), "x").unwrap();
         });
         let made = bed.step_without(strategy.name, &base, &stubs, |root| {
             let before = fs::symlink_metadata(root).unwrap().modified().unwrap();

@@ -13,6 +13,7 @@
 //! | `recorder` | outcomes -> index, once they are sealed                  |
 //! | `step`     | one vertex: content look-up, work, events                |
 //! | `schedule` | all vertices: what is needed, what can start             |
+//! | `solver`   | one solve from its plan to what it built                 |
 //!
 //! Decision: look-ups come before work and need no tree. A vertex of the result's chain counts as a hit only if the one below
 //! it hit as well and gave the content that the record took: a layer is always the difference of one recorded pair. Vertices
@@ -25,6 +26,7 @@ mod key;
 mod record;
 mod recorder;
 mod schedule;
+mod solver;
 mod step;
 
 #[cfg(test)]
@@ -37,8 +39,8 @@ use silt_store::{ContentId, StoreError, StoreResult, Time, TreeRef};
 pub use cancel::{Cancel, HookGuard};
 pub use flight::Flights;
 pub use key::{CacheKey, OpKey, Part, VERSION, content_key, definition_key, op_key, op_parts};
-pub use record::{CacheRecord, Index};
-pub use schedule::{Solver, solve};
+pub use record::{CacheRecord, Index, Recordable};
+pub use solver::{Solver, solve};
 pub use step::Outcome;
 
 use crate::plan::{Lines, Op, VertexId};

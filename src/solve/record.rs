@@ -68,7 +68,7 @@ impl CacheRecord {
         if decoder.number()? != FORMAT {
             return Ok(None);
         }
-        let decoded = Self {
+        let outcome = Self {
             name: decoder.text()?,
             created: decoder.time()?,
             parts: decoder.list(|decoder| {
@@ -86,9 +86,12 @@ impl CacheRecord {
             outside: decoder.list(Decoder::tree)?,
         };
         decoder.end()?;
-        Ok(Some(decoded))
+        Ok(Some(outcome))
     }
 }
+
+/// An outcome with its definition key, and its op and content keys unless those stand already.
+pub type Recordable = (CacheKey, Option<(OpKey, CacheKey)>, CacheRecord);
 
 /// The records of one store.
 #[derive(Clone)]
@@ -154,7 +157,7 @@ impl Index {
     ///
     /// # Errors
     /// The store's; then none of them is recorded.
-    pub fn put(&self, outcomes: &[(CacheKey, Option<(OpKey, CacheKey)>, CacheRecord)]) -> StoreResult<()> {
+    pub fn put(&self, outcomes: &[Recordable]) -> StoreResult<()> {
         let mut records = Vec::with_capacity(outcomes.len() * 3);
         for (definition, fresh, outcome) in outcomes {
             let record = outcome.encode();

@@ -8,7 +8,7 @@ use silt_store::TreeRef;
 
 use super::flight::Ticket;
 use super::key::{CacheKey, OpKey, Part, content_key};
-use super::record::{CacheRecord, Index};
+use super::record::{CacheRecord, Index, Recordable};
 use super::step::Outcome;
 use super::{Executor, Failure, Produced, of_store};
 use crate::plan::{Op, VertexId};
@@ -34,21 +34,21 @@ pub(super) fn run<E: Executor>(
     executor: &E,
     index: &Index,
     pending: &Receiver<Pending<'_, E::Snapshot>>,
-) -> Result<(), (VertexId, Failure)> {
+) -> Result<(), Box<(VertexId, Failure)>> {
     while let Ok(first) = pending.recv() {
         let mut group = vec![first];
         group.extend(pending.try_iter());
         let mut outcomes = Vec::with_capacity(group.len());
         for item in &group {
-            outcomes.push(sealed(executor, item).map_err(|failure| (item.vertex, failure))?);
+            outcomes.push(sealed(executor, item).map_err(|failure| Box::new((item.vertex, failure)))?);
         }
-        of_store(index.put(&outcomes)).map_err(|failure| (group[0].vertex, failure))?;
-        group.into_iter().for_each(|item| drop(item.ticket));
+        of_store(index.put(&outcomes)).map_err(|failure| Box::new((group[0].vertex, failure)))?;
+        for item in group {
+            drop(item.ticket);
+        }
     }
     Ok(())
 }
-
-type Recordable = (CacheKey, Option<(OpKey, CacheKey)>, CacheRecord);
 
 fn sealed<E: Executor>(executor: &E, item: &Pending<'_, E::Snapshot>) -> Result<Recordable, Failure> {
     let seal = |snapshots: &[E::Snapshot]| {

@@ -1,150 +1,24 @@
 //! All vertices of a plan: which are needed, which came from the cache, which can start; several at once.
 //!
-//! In: a plan and a `Solver`. Out: `Built`. Effects: a thread for each running vertex, one for the recorder, for the time of the call.
+//! In: a plan and what all steps share. Out: each needed vertex's outcome. Effects: a thread for each running vertex.
 //!
 //! One coordinator holds all state; threads report to it through a channel. A pass over the vertices in topological order
 //! moves each as far as what is known allows: identify -> key -> look-up -> (needed and missed) inputs needed -> start.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Scope;
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
-use silt_store::Store;
+use crossbeam::channel::{Receiver, Sender};
+use silt_store::StoreResult;
 
-use super::flight::Flights;
 use super::key::{CacheKey, definition_key, op_parts};
-use super::record::Index;
-use super::recorder::{self, Pending};
+use super::recorder::Pending;
 use super::step::{Outcome, Ready, Shared, fail, recorded};
-use super::{Built, Cancel, Executor, Failure, Outside, Produced, SolveError, Step, reads_outside, recall};
-use crate::plan::{Op, Plan, VertexId};
-use crate::progress::{Event, Sink};
-
-/// What a solve works with.
-pub struct Solver<'a, E: Executor> {
-    /// Holds the index.
-    pub store: &'a Arc<dyn Store>,
-    /// Does the work.
-    pub executor: &'a E,
-    /// Hears what happens.
-    pub sink: &'a dyn Sink,
-    /// Stops it.
-    pub cancel: &'a Cancel,
-    /// The vertices in flight of all solves that share this table.
-    pub flights: &'a Flights<Outcome<E::Snapshot>>,
-    /// How many vertices may work at once.
-    pub parallelism: NonZeroUsize,
-}
-
-/// Solves `plan`: finds or makes its result and the steps of its chain, all sealed and recorded.
-///
-/// # Errors
-/// `Vertex` for the first vertex that failed, `Cancelled`, `Plan`, `Store`.
-pub fn solve<E: Executor>(plan: &Plan, solver: &Solver<'_, E>) -> Result<Built, SolveError> {
-    static BUILDS: AtomicU64 = AtomicU64::new(0);
-    check(plan)?;
-    let names = plan.vertices.iter().map(|vertex| vertex.name.clone()).collect();
-    solver.sink.event(Event::Planned { vertices: names });
-    let index = Index::new(Arc::clone(solver.store));
-    let (cancel, _tie) = solver.cancel.child();
-    let shared = Shared {
-        executor: solver.executor,
-        index: &index,
-        flights: solver.flights,
-        sink: solver.sink,
-        cancel: &cancel,
-        build: BUILDS.fetch_add(1, Ordering::Relaxed),
-    };
-    let solved = std::thread::scope(|scope| {
-        let (reports, inbox) = unbounded();
-        let (recorder, pending) = unbounded();
-        let recording = scope.spawn({
-            let (shared, reports) = (&shared, reports.clone());
-            move || {
-                let recorded = guarded(|| recorder::run(shared.executor, shared.index, &pending));
-                match recorded {
-                    Ok(Ok(())) => {}
-                    Ok(Err((vertex, failure))) => drop(reports.send(Report::Unrecorded(vertex, failure))),
-                    Err(failure) => drop(reports.send(Report::Unrecorded(plan.result, failure))),
-                }
-            }
-        });
-        let mut coordinator = Coordinator {
-            plan,
-            shared: &shared,
-            scope,
-            limit: solver.parallelism.get(),
-            running: 0,
-            reports,
-            recorder,
-            vertices: plan.vertices.iter().map(|_| State::default()).collect(),
-            below: below(plan),
-            failed: None,
-        };
-        let outcome = coordinator.drive(&inbox);
-        let Coordinator {
-            vertices,
-            mut failed,
-            reports,
-            recorder,
-            ..
-        } = coordinator;
-        drop((recorder, reports));
-        if recording.join().is_err() {
-            failed.get_or_insert((plan.result, Failure::other("the recorder stopped")));
-        }
-        if let Some(Report::Unrecorded(vertex, failure)) = inbox.try_iter().last() {
-            failed.get_or_insert((vertex, failure));
-        }
-        outcome.map(|()| (vertices, failed))
-    });
-    let (vertices, failed) = solved?;
-    if let Some((vertex, failure)) = failed {
-        return Err(blame(plan, solver.cancel, vertex, failure));
-    }
-    built(plan, &vertices).map_err(|error| match error {
-        Ended::Plan(problem) => SolveError::Plan(problem),
-        Ended::Vertex(vertex, failure) => blame(plan, solver.cancel, vertex, failure),
-    })
-}
-
-fn blame(plan: &Plan, cancel: &Cancel, vertex: VertexId, failure: Failure) -> SolveError {
-    if cancel.is_cancelled() {
-        return SolveError::Cancelled;
-    }
-    let blamed = &plan.vertices[vertex.0];
-    SolveError::Vertex {
-        vertex,
-        name: blamed.name.clone(),
-        lines: blamed.lines,
-        failure,
-    }
-}
-
-fn check(plan: &Plan) -> Result<(), SolveError> {
-    let count = plan.vertices.len();
-    let ordered =
-        |(id, vertex): (usize, &crate::plan::Vertex)| vertex.inputs.iter().all(|edge| edge.vertex.0 < id);
-    if !plan.vertices.iter().enumerate().all(ordered) {
-        return Err(SolveError::Plan("an input does not come before its user"));
-    }
-    if plan.result.0 >= count || plan.chain.iter().any(|vertex| vertex.0 >= count) {
-        return Err(SolveError::Plan("the result is not among the vertices"));
-    }
-    if plan
-        .chain
-        .iter()
-        .any(|vertex| plan.vertices[vertex.0].inputs.is_empty())
-    {
-        return Err(SolveError::Plan("a step of the chain stands on nothing"));
-    }
-    Ok(())
-}
+use super::{Executor, Failure, Outside, Produced, reads_outside, recall};
+use crate::plan::{Plan, VertexId};
+use crate::progress::Event;
 
 /// For each vertex of the chain, the one below it if that is of the chain, too.
 fn below(plan: &Plan) -> HashMap<usize, Option<usize>> {
@@ -156,7 +30,7 @@ fn below(plan: &Plan) -> HashMap<usize, Option<usize>> {
 }
 
 /// A panic in a vertex's thread is that vertex's failure, not the end of the engine.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text
@@ -166,7 +40,10 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     })
 }
 
-enum Report<S> {
+/// What became of each vertex, and the first failure.
+pub(super) type Worked<S> = (Vec<State<S>>, Option<(VertexId, Failure)>);
+
+pub(super) enum Report<S> {
     Identified(VertexId, Result<Outside, Failure>),
     Ended(VertexId, Result<Outcome<S>, Failure>),
     Unrecorded(VertexId, Failure),
@@ -185,7 +62,7 @@ enum Look {
     Miss,
 }
 
-struct State<S> {
+pub(super) struct State<S> {
     outside: Outer,
     key: Option<CacheKey>,
     tainted: bool,
@@ -193,7 +70,7 @@ struct State<S> {
     needed: bool,
     started: bool,
     began: Option<Instant>,
-    outcome: Option<Outcome<S>>,
+    pub(super) outcome: Option<Outcome<S>>,
 }
 
 impl<S> Default for State<S> {
@@ -211,7 +88,7 @@ impl<S> Default for State<S> {
     }
 }
 
-struct Coordinator<'scope, 'env, E: Executor> {
+pub(super) struct Coordinator<'scope, 'env, E: Executor> {
     plan: &'env Plan,
     shared: &'env Shared<'env, E>,
     scope: &'scope Scope<'scope, 'env>,
@@ -224,11 +101,38 @@ struct Coordinator<'scope, 'env, E: Executor> {
     failed: Option<(VertexId, Failure)>,
 }
 
-impl<'env, E: Executor> Coordinator<'_, 'env, E>
+impl<'scope, 'env, E: Executor> Coordinator<'scope, 'env, E>
 where
     E::Snapshot: 'env,
 {
-    fn drive(&mut self, inbox: &Receiver<Report<E::Snapshot>>) -> Result<(), SolveError> {
+    pub(super) fn new(
+        plan: &'env Plan,
+        shared: &'env Shared<'env, E>,
+        scope: &'scope Scope<'scope, 'env>,
+        limit: usize,
+        reports: Sender<Report<E::Snapshot>>,
+        recorder: Sender<Pending<'env, E::Snapshot>>,
+    ) -> Self {
+        Self {
+            plan,
+            shared,
+            scope,
+            limit,
+            running: 0,
+            reports,
+            recorder,
+            vertices: plan.vertices.iter().map(|_| State::default()).collect(),
+            below: below(plan),
+            failed: None,
+        }
+    }
+
+    /// What became of each vertex, and the first failure.
+    pub(super) fn finish(self) -> Worked<E::Snapshot> {
+        (self.vertices, self.failed)
+    }
+
+    pub(super) fn drive(&mut self, inbox: &Receiver<Report<E::Snapshot>>) -> StoreResult<()> {
         self.vertices[self.plan.result.0].needed = true;
         for vertex in &self.plan.chain {
             self.vertices[vertex.0].needed = true;
@@ -254,10 +158,12 @@ where
                 self.failed.get_or_insert((self.plan.result, Failure::Cancelled));
                 return Ok(());
             }
-            match inbox.recv() {
-                Ok(report) => self.take(report),
-                Err(_) => return Err(SolveError::Plan("no thread is left to report")),
-            }
+            let Ok(report) = inbox.recv() else {
+                let gone = Failure::other("no thread is left to report");
+                self.failed.get_or_insert((self.plan.result, gone));
+                return Ok(());
+            };
+            self.take(report);
         }
     }
 
@@ -304,7 +210,7 @@ where
     }
 
     /// One pass: whatever can be known or started now, is.
-    fn advance(&mut self) -> Result<(), SolveError> {
+    fn advance(&mut self) -> StoreResult<()> {
         for id in 0..self.plan.vertices.len() {
             self.identify(id);
             self.work_out_key(id)?;
@@ -348,7 +254,7 @@ where
         });
     }
 
-    fn work_out_key(&mut self, id: usize) -> Result<(), SolveError> {
+    fn work_out_key(&mut self, id: usize) -> StoreResult<()> {
         let vertex = &self.plan.vertices[id];
         let Outer::Known(outside) = &self.vertices[id].outside else {
             return Ok(());
@@ -392,7 +298,7 @@ where
         chain.chain(others).collect()
     }
 
-    fn look_up(&mut self, id: usize) -> Result<(), SolveError> {
+    fn look_up(&mut self, id: usize) -> StoreResult<()> {
         let state = &self.vertices[id];
         if state.look != Look::Unknown || !state.needed {
             return Ok(());
@@ -481,55 +387,4 @@ where
             drop(reports.send(Report::Ended(VertexId(id), ended)));
         });
     }
-}
-
-enum Ended {
-    Plan(&'static str),
-    Vertex(VertexId, Failure),
-}
-
-/// Waits for the seals of what the result needs.
-fn built<S: Produced>(plan: &Plan, vertices: &[State<S>]) -> Result<Built, Ended> {
-    let outcome = |vertex: VertexId| {
-        let outcome = vertices[vertex.0].outcome.as_ref();
-        outcome.ok_or(Ended::Plan("a vertex of the result was not solved"))
-    };
-    let seal = |vertex: VertexId, snapshots: &[S], output: usize| {
-        let snapshot = snapshots
-            .get(output)
-            .ok_or(Ended::Plan("a vertex has no such output"))?;
-        snapshot.seal().map_err(|failure| Ended::Vertex(vertex, failure))
-    };
-    let mut chain = Vec::with_capacity(plan.chain.len());
-    for vertex in &plan.chain {
-        let step = outcome(*vertex)?;
-        chain.push(Step {
-            vertex: *vertex,
-            lower: seal(*vertex, &step.inputs, 0)?,
-            upper: seal(*vertex, &step.outputs, 0)?,
-            created: step.created,
-            created_by: plan.vertices[vertex.0].created_by.clone(),
-            cached: step.cached,
-        });
-    }
-    let counted = |cached: bool| {
-        let own = plan
-            .vertices
-            .iter()
-            .zip(vertices)
-            .filter(|(vertex, _)| !matches!(vertex.op, Op::Image(_) | Op::Scratch));
-        own.filter(|(_, state)| {
-            state
-                .outcome
-                .as_ref()
-                .is_some_and(|outcome| outcome.cached == cached)
-        })
-        .count()
-    };
-    Ok(Built {
-        result: seal(plan.result, &outcome(plan.result)?.outputs, 0)?,
-        chain,
-        performed: counted(false),
-        cached: counted(true),
-    })
 }

@@ -56,7 +56,7 @@ pub(super) fn recorded(op: &Op) -> bool {
     !matches!(op, Op::Image(_) | Op::Scratch)
 }
 
-impl<'a, S: Produced> Ready<'a, S> {
+impl<S: Produced> Ready<'_, S> {
     /// Finds or makes the outcome.
     pub(super) fn run<E: Executor<Snapshot = S>>(
         self,

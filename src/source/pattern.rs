@@ -112,7 +112,7 @@ impl Pattern {
         for position in positions {
             match self.0.get(*position) {
                 Some(Component::Literal(literal)) if literal.as_bytes() == name => {
-                    self.reach(position + 1, &mut reached)
+                    self.reach(position + 1, &mut reached);
                 }
                 Some(Component::Glob(glob)) if matches(glob, name) => self.reach(position + 1, &mut reached),
                 Some(Component::Any) => self.reach(*position, &mut reached),

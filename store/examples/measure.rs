@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use silt_store::{
-    ChunkWriter, Content, Edit, Entry, GuestPath, Meta, Node, Options, Record, RecordKind, RocksStore, Store,
-    TreeRef, blob, diff, root, walk,
+    ChunkWriter, Content, Data, Directory, Edit, Entry, GuestPath, Meta, Node, Options, Record, RecordKind,
+    RocksStore, Store, TreeRef, blob, diff, root, walk,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -60,6 +60,7 @@ fn main() -> Outcome<()> {
     );
 
     one_change(&store, tree, &files, Path::new(source))?;
+    look_up(&store, tree)?;
     read_all(&store, tree)?;
     let begin = Instant::now();
     ingest(&store, &files, threads)?;
@@ -72,6 +73,17 @@ fn main() -> Outcome<()> {
         resident()
     );
     Ok(())
+}
+
+/// Milliseconds of CPU this thread has used.
+fn processor() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos: u64 = text
+        .split(' ')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    nanos / 1_000_000
 }
 
 /// Anonymous memory in MB; the program's own pages belong to the page cache.
@@ -192,6 +204,66 @@ fn one_change(store: &Arc<dyn Store>, tree: TreeRef, files: &[(PathBuf, u64)], s
     let begin = Instant::now();
     let changes = diff::diff(store, tree, current).count();
     println!("diff, {changes} changes: {:?}", begin.elapsed());
+    Ok(())
+}
+
+fn look_up(store: &Arc<dyn Store>, tree: TreeRef) -> Outcome<()> {
+    let entries: Vec<_> = walk::walk(store, tree).collect::<Result<_, _>>()?;
+    let chunks: Vec<_> = entries
+        .iter()
+        .filter_map(|(_, entry)| match &entry.node {
+            Node::File(content) => match content.data {
+                Data::Chunk(id) | Data::List(id) => Some(id),
+                Data::Inline(_) => None,
+            },
+            _ => None,
+        })
+        .collect();
+    for _ in 0..2 {
+        let cpu = processor();
+        store.has_chunks(&chunks)?;
+        println!(
+            "presence of {} chunks: {} ms of CPU",
+            chunks.len(),
+            processor() - cpu
+        );
+    }
+    let begin = Instant::now();
+    for (path, _) in &entries {
+        walk::lookup(store, tree, path)?;
+    }
+    println!(
+        "look up a path from the root: {:?}",
+        begin.elapsed() / entries.len() as u32
+    );
+    let directories: Vec<_> = entries
+        .iter()
+        .filter_map(|(_, entry)| match entry.node {
+            Node::Directory(node) => Some(node),
+            _ => None,
+        })
+        .collect();
+    let begin = Instant::now();
+    for node in &directories {
+        Directory::load(store, node.tree)?.get(b"Makefile")?;
+    }
+    println!(
+        "open a directory and find a name: {:?}",
+        begin.elapsed() / directories.len() as u32
+    );
+    let mut nodes = Vec::new();
+    for node in &directories {
+        nodes.push((node.tree, store.node(node.tree)?));
+    }
+    let cpu = processor();
+    for node in nodes {
+        store.put_nodes(vec![node])?;
+    }
+    println!(
+        "put {} nodes again: {} ms of CPU",
+        directories.len(),
+        processor() - cpu
+    );
     Ok(())
 }
 

@@ -10,7 +10,7 @@ mod open;
 use std::sync::Arc;
 
 use links::LinkTable;
-use open::{Child, Open};
+use open::{Child, Entered, Open};
 
 use crate::walk::{lookup_below, resolve_with, root_entry};
 use crate::{
@@ -143,20 +143,7 @@ impl Edit {
     /// `Path` when something on the way is no directory (symbolic links are not followed: `resolve` first); `MissingTree`,
     /// `CorruptTree`, `Malformed`, `Database`.
     pub fn make_directories(&mut self, path: &GuestPath, meta: &Meta) -> StoreResult<()> {
-        let mut open = &mut self.top;
-        for (depth, name) in path.names().iter().enumerate() {
-            open = match open.child(&self.store, name)? {
-                Ok(_) => open
-                    .opened(name)
-                    .ok_or_else(|| problem(path, "not a directory"))?,
-                Err("not found") => open.create(name, meta),
-                Err(what) => {
-                    let at = path.names()[..=depth].iter().cloned().collect();
-                    return Err(problem(&at, what));
-                }
-            };
-        }
-        Ok(())
+        self.descend(path, Some(meta)).map(drop)
     }
 
     /// Changes the entry at `path` and those of all paths that are the same inode; the entry's kind must stay a directory if it
@@ -286,15 +273,21 @@ impl Edit {
 
     /// The directory at `path`, opened for changes.
     fn open(&mut self, path: &GuestPath) -> StoreResult<&mut Open> {
+        self.descend(path, None)
+    }
+
+    /// Opens every directory down to `path`, making those that are missing when there is metadata for them.
+    fn descend(&mut self, path: &GuestPath, missing: Option<&Meta>) -> StoreResult<&mut Open> {
         let mut open = &mut self.top;
         for (depth, name) in path.names().iter().enumerate() {
-            open = match open.child(&self.store, name)? {
-                Ok(child) => child,
-                Err(what) => {
-                    let at = path.names()[..=depth].iter().cloned().collect();
-                    return Err(problem(&at, what));
-                }
-            };
+            let at = || path.names()[..=depth].iter().cloned().collect();
+            match (open.enter(&self.store, name)?, missing) {
+                (Entered::Open, _) => {}
+                (Entered::Missing, Some(meta)) => open.create(name, meta),
+                (Entered::Missing, None) => return Err(problem(&at(), "not found")),
+                (Entered::NoDirectory, _) => return Err(problem(&at(), "not a directory")),
+            }
+            open = open.opened(name).ok_or_else(|| problem(&at(), "not found"))?;
         }
         Ok(open)
     }

@@ -43,6 +43,6 @@ pub use edit::Edit;
 pub use error::{StoreError, StoreResult};
 pub use memory::MemoryStore;
 pub use name::{GuestPath, Name, NameError};
-pub use rocks::{Lease, Options, RocksStore, Swept};
+pub use rocks::{Damage, Lease, Options, RocksStore, Swept};
 pub use store::{Record, RecordKind, Store};
 pub use tree::{Content, Data, Device, Entry, Links, Meta, Node, Root, Time, TreeRef, Xattrs};

@@ -11,6 +11,7 @@ mod gc;
 mod pins;
 mod records;
 mod schema;
+mod verify;
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -23,9 +24,10 @@ use commit::{Committer, Op};
 use failure::database;
 pub use gc::Swept;
 pub use pins::Lease;
-use pins::Pins;
+use pins::{Kind, Pinned, Pins};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 use schema::Family;
+pub use verify::Damage;
 
 use crate::{ChunkId, Record, RecordKind, Store, StoreError, StoreResult, TreeId};
 
@@ -132,6 +134,21 @@ impl RocksStore {
         Ok(())
     }
 
+    /// Pins chunks, then says which are there.
+    fn look(&self, ids: &[ChunkId]) -> StoreResult<(Pinned, Vec<bool>)> {
+        let pinned = self.pins.add(Kind::Chunk, ids.iter().map(ChunkId::as_bytes));
+        let mut present = pinned.known.clone();
+        let unknown = ids.iter().zip(&present).filter(|(_, known)| !**known);
+        let unknown: Vec<_> = unknown.map(|(id, _)| *id).collect();
+        if !unknown.is_empty() {
+            let mut found = self.presence(&unknown)?.into_iter();
+            for present in present.iter_mut().filter(|known| !**known) {
+                *present = found.next().unwrap_or(false);
+            }
+        }
+        Ok((pinned, present))
+    }
+
     fn presence(&self, ids: &[ChunkId]) -> StoreResult<Vec<bool>> {
         let failed = database("looking for chunks");
         let presence = self.family(Family::Presence)?;
@@ -147,20 +164,33 @@ impl RocksStore {
             .collect()
     }
 
-    /// Writes without the log; durable after the next commit.
-    fn write(&self, ops: Vec<Op>, doing: &'static str) -> StoreResult<()> {
+    /// Writes chunks and nodes, if there are any and the disk has room.
+    fn write_new(&self, ops: Vec<Op>, doing: &'static str) -> StoreResult<()> {
         if ops.is_empty() {
             return Ok(());
         }
+        self.check_space(ops.iter().map(|op| op.size() as u64).sum())?;
+        self.write(ops, doing)
+    }
+
+    /// Writes without the log; durable after the next commit.
+    fn write(&self, ops: Vec<Op>, doing: &'static str) -> StoreResult<()> {
+        if !ops.is_empty() {
+            self.write_unlogged(&ops, doing)?;
+            self.committer.written(ops);
+        }
+        Ok(())
+    }
+
+    /// Writes without the log; durable at some time after all that was put before.
+    fn write_unlogged(&self, ops: &[Op], doing: &'static str) -> StoreResult<()> {
         let mut batch = WriteBatch::default();
-        for op in &ops {
+        for op in ops {
             op.add_to(&self.db, &mut batch)?;
         }
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        self.db.write_opt(batch, &unlogged).map_err(database(doing))?;
-        self.committer.written(ops);
-        Ok(())
+        self.db.write_opt(batch, &unlogged).map_err(database(doing))
     }
 
     /// Forgets that a damaged chunk is there, so that whoever brings its bytes next stores them anew. The bytes stay: someone may
@@ -171,6 +201,7 @@ impl RocksStore {
         if let Err(error) = self.write(gone, "forgetting a damaged chunk") {
             tracing::warn!(%id, %error, "it cannot be forgotten either");
         }
+        self.pins.unlearn(Kind::Chunk, id.as_bytes());
     }
 
     fn read_chunk(&self, id: ChunkId) -> StoreResult<Bytes> {
@@ -226,14 +257,16 @@ impl Store for RocksStore {
     }
 
     fn has_chunks(&self, ids: &[ChunkId]) -> StoreResult<Vec<bool>> {
-        self.pins.add(ids.iter().map(ChunkId::as_bytes));
-        self.presence(ids)
+        let (pinned, present) = self.look(ids)?;
+        let here = ids.iter().zip(&present).filter(|(_, present)| **present);
+        self.pins
+            .learn(Kind::Chunk, &pinned, here.map(|(id, _)| id.as_bytes()));
+        Ok(present)
     }
 
     fn put_chunks(&self, chunks: Vec<(ChunkId, Bytes)>) -> StoreResult<()> {
-        self.check_space(chunks.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
         let ids: Vec<_> = chunks.iter().map(|(id, _)| *id).collect();
-        let present = self.has_chunks(&ids)?;
+        let (pinned, present) = self.look(&ids)?;
         let mut seen = HashSet::new();
         let mut ops = Vec::with_capacity(2 * chunks.len());
         for ((id, bytes), present) in chunks.into_iter().zip(present) {
@@ -242,7 +275,10 @@ impl Store for RocksStore {
                 ops.push(Op::put(Family::Presence, id.as_bytes(), Bytes::new()));
             }
         }
-        self.write(ops, "adding chunks")
+        self.write_new(ops, "adding chunks")?;
+        self.pins
+            .learn(Kind::Chunk, &pinned, ids.iter().map(ChunkId::as_bytes));
+        Ok(())
     }
 
     fn node(&self, id: TreeId) -> StoreResult<Bytes> {
@@ -250,20 +286,31 @@ impl Store for RocksStore {
             return Ok(bytes);
         }
         let read = self.read_node(id);
-        if let Ok(bytes) = &read {
-            self.nodes.insert(id, bytes);
+        match &read {
+            Ok(bytes) => self.nodes.insert(id, bytes),
+            Err(error) => {
+                tracing::error!(%id, %error, "a tree node cannot be read");
+                self.pins.unlearn(Kind::Node, id.as_bytes());
+            }
         }
         read
     }
 
     fn put_nodes(&self, nodes: Vec<(TreeId, Bytes)>) -> StoreResult<()> {
-        self.check_space(nodes.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
-        self.pins.add(nodes.iter().map(|(id, _)| id.as_bytes()));
+        let pinned = self
+            .pins
+            .add(Kind::Node, nodes.iter().map(|(id, _)| id.as_bytes()));
+        let unknown = nodes
+            .into_iter()
+            .zip(&pinned.known)
+            .filter(|(_, known)| !**known)
+            .map(|(node, _)| node);
+        let unknown: Vec<_> = unknown.collect();
         let trees = self.family(Family::Trees)?;
-        let keys: Vec<_> = nodes.iter().map(|(id, _)| *id.as_bytes()).collect();
+        let keys: Vec<_> = unknown.iter().map(|(id, _)| *id.as_bytes()).collect();
         let found = self.db.batched_multi_get_cf(trees, &keys, false);
-        let mut ops = Vec::with_capacity(nodes.len());
-        for ((id, bytes), found) in nodes.into_iter().zip(found) {
+        let mut ops = Vec::with_capacity(unknown.len());
+        for ((id, bytes), found) in unknown.into_iter().zip(found) {
             // A node that cannot be read is written again.
             let present = matches!(found, Ok(Some(found)) if *found == bytes);
             if !present {
@@ -271,7 +318,9 @@ impl Store for RocksStore {
                 ops.push(Op::put(Family::Trees, id.as_bytes(), bytes));
             }
         }
-        self.write(ops, "adding tree nodes")
+        self.write_new(ops, "adding tree nodes")?;
+        self.pins.learn(Kind::Node, &pinned, keys.iter());
+        Ok(())
     }
 
     fn sync(&self) -> StoreResult<()> {
@@ -295,13 +344,13 @@ impl Store for RocksStore {
     }
 
     fn put_records_lazily(&self, kind: RecordKind, records: Vec<(Vec<u8>, Record)>) -> StoreResult<()> {
-        let family = self.family(Family::Records(kind))?;
-        let mut batch = WriteBatch::default();
-        for (key, record) in &records {
-            batch.put_cf(family, key, records::encode(record));
-        }
-        self.check_space(batch.size_in_bytes() as u64)?;
-        self.db.write(batch).map_err(database("writing records"))
+        let ops: Vec<_> = records
+            .iter()
+            .map(|(key, record)| Op::put(Family::Records(kind), key, records::encode(record)))
+            .collect();
+        self.check_space(ops.iter().map(|op| op.size() as u64).sum())?;
+        // Without the log: it would survive a crash that takes what the records name.
+        self.write_unlogged(&ops, "writing records")
     }
 
     fn delete_record(&self, kind: RecordKind, key: &[u8]) -> StoreResult<()> {

@@ -28,7 +28,6 @@ pub fn write(store: &dyn Store, root: &Root) -> StoreResult<TreeRef> {
 /// # Errors
 /// `NoSpace`, `Database`.
 pub fn scratch(store: &dyn Store) -> StoreResult<TreeRef> {
-    let directory = directory::write(store, [])?;
     write(
         store,
         &Root {
@@ -36,7 +35,7 @@ pub fn scratch(store: &dyn Store) -> StoreResult<TreeRef> {
                 mode: 0o755,
                 ..Meta::default()
             },
-            directory,
+            directory: directory::empty(),
             links: Links::default(),
         },
     )

@@ -99,7 +99,8 @@ pub trait Store: Send + Sync + 'static {
     /// `NoSpace`, `Database`.
     fn put_record(&self, kind: RecordKind, key: &[u8], record: &Record) -> StoreResult<()>;
 
-    /// Writes records that may be lost by a crash (stat cache, statistics), without waiting for the disk.
+    /// Writes records that may be lost by a crash (stat cache, statistics), without waiting for the disk. What survives names
+    /// only what was put before it and survived as well; the next `put_record` or `sync` need not make it durable.
     ///
     /// # Errors
     /// `NoSpace`, `Database`.

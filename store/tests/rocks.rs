@@ -152,6 +152,56 @@ fn a_damaged_chunk_is_named_and_healed_by_whoever_has_the_bytes() {
 }
 
 #[test]
+fn damage_is_found_with_the_record_that_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = open(dir.path());
+        let root = tree_of(&shared(&store), &noise(100_000, 4));
+        store
+            .put_record(RecordKind::Image, b"broken", &naming(root))
+            .unwrap();
+        assert!(store.verify().unwrap().is_empty());
+    }
+    damage(dir.path(), ".blob");
+    let store = open(dir.path());
+    let found = store.verify().unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].key, b"broken");
+    let missing = Record {
+        roots: vec![absent_root()],
+        ..Record::default()
+    };
+    store.put_record(RecordKind::Image, b"missing", &missing).unwrap();
+    assert!(
+        matches!(store.gc(), Err(StoreError::MissingTree(_))),
+        "what lies below is unknown"
+    );
+}
+
+/// A root that no store has.
+fn absent_root() -> TreeRef {
+    let tree = silt_store::TreeId::of(b"absent");
+    TreeRef {
+        tree,
+        content: silt_store::ContentId::of(b"absent"),
+    }
+}
+
+#[test]
+fn a_node_under_a_wrong_id_is_corrupt_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let right = Bytes::from_static(b"right");
+    let id = silt_store::TreeId::of(&right);
+    store.put_nodes(vec![(id, Bytes::from_static(b"wrong"))]).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert!(matches!(store.node(id), Err(StoreError::CorruptTree { expected, .. }) if expected == id));
+    store.put_nodes(vec![(id, right.clone())]).unwrap();
+    assert_eq!(store.node(id).unwrap(), right);
+}
+
+#[test]
 fn a_chunk_under_a_wrong_id_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

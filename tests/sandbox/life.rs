@@ -88,6 +88,29 @@ fn needs_root_a_terminal_is_the_containers_own() {
 }
 
 #[test]
+fn needs_root_a_terminals_interrupt_comes_once_under_an_init() {
+    let helper = helper();
+    let mut spec = shell("trap 'echo caught' INT; echo ready; sleep 1; sleep 0.2; echo end");
+    (spec.tty, spec.init) = (true, true);
+    let running = helper
+        .spawn(&spec, RootFilesystem::Directory(debian().to_owned()), piped().0)
+        .unwrap();
+    let mut terminal = File::from(running.take_pty().unwrap());
+    let mut text = String::new();
+    while !text.contains("ready") {
+        let mut buffer = [0; 64];
+        let count = terminal.read(&mut buffer).unwrap();
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    std::io::Write::write_all(&mut terminal, b"\x03").unwrap();
+    let mut rest = Vec::new();
+    let _end = terminal.read_to_end(&mut rest);
+    text.push_str(&String::from_utf8_lossy(&rest));
+    assert_eq!(text.matches("caught").count(), 1, "{text}");
+    assert_eq!(running.wait().unwrap(), Exit::Code(0));
+}
+
+#[test]
 fn needs_root_a_further_process_joins_the_container() {
     let helper = helper();
     let (running, _output) = start(&helper, &spec(&["sleep", "300"]));

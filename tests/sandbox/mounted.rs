@@ -178,7 +178,8 @@ pub(super) fn step_on_a_mount(helper: &Helper, debian: &Path, staging: &Path) {
     );
     let (exit, text, frozen) = step.finish();
     assert_eq!((exit, text.as_str()), (Exit::Code(0), "0\n1\n2\n3\n4\n.\n..\n"));
-    let script = "cat /made /made.d/open; stat -c '%u %g' /made; (echo x > /proc/sysrq-trigger) 2>/dev/null || echo no";
+    let script = "while read a point type b; do case $point in /) echo $a $type;; esac; done < /proc/mounts;
+                  cat /made /made.d/open; stat -c '%u %g' /made; (echo x > /proc/sysrq-trigger) 2>/dev/null || echo no";
     let step = start_step(
         helper,
         &writable(script),
@@ -187,7 +188,10 @@ pub(super) fn step_on_a_mount(helper: &Helper, debian: &Path, staging: &Path) {
         staging,
     );
     let (exit, text, _) = step.finish();
-    assert_eq!((exit, text.as_str()), (Exit::Code(0), "one\ntwo\n33 42\nno\n"));
+    assert_eq!(
+        (exit, text.as_str()),
+        (Exit::Code(0), "silt fuse.silt\none\ntwo\n33 42\nno\n")
+    );
     // A killed step ends its session, too.
     let step = start_step(
         helper,

@@ -55,13 +55,20 @@ impl Fs {
     }
 
     /// FALLOCATE. Space is not reserved: what is written later may still meet a full disk.
-    pub(crate) fn allocate(&self, ino: InodeNo, offset: u64, len: u64, mode: Allocate) -> Reply<()> {
+    pub(crate) fn allocate(
+        &self,
+        ino: InodeNo,
+        offset: u64,
+        len: u64,
+        mode: Allocate,
+        kill: bool,
+    ) -> Reply<()> {
         self.trace.count(Message::Allocate);
         let end = offset
             .checked_add(len)
             .filter(|end| i64::try_from(*end).is_ok())
             .ok_or(Errno::EFBIG)?;
-        self.file_to_change(ino, false)?.change(|pieces| {
+        self.file_to_change(ino, kill)?.change(|pieces| {
             let grow = match mode {
                 Allocate::Reserve { keep_size } => !keep_size,
                 Allocate::PunchHole => {
@@ -107,10 +114,10 @@ impl Fs {
     }
 
     /// `COPY_FILE_RANGE`: how many bytes were copied. What is immutable is shared, not copied.
-    pub(crate) fn copy(&self, from: (InodeNo, u64), to: (InodeNo, u64), len: u64) -> Reply<u64> {
+    pub(crate) fn copy(&self, from: (InodeNo, u64), to: (InodeNo, u64), len: u64, kill: bool) -> Reply<u64> {
         self.trace.count(Message::Copy);
         let source = self.file(from.0)?;
-        let target = self.file_to_change(to.0, false)?;
+        let target = self.file_to_change(to.0, kill)?;
         let len = source.len().saturating_sub(from.1).min(len);
         to.1.checked_add(len)
             .filter(|end| i64::try_from(*end).is_ok())

@@ -53,7 +53,7 @@ impl Fs {
     ) -> Reply<Attributes> {
         self.trace.count(Message::MkDir);
         self.make(parent, bytes, creation, |place| {
-            Node::Directory(Dir::new(None, place))
+            Node::Directory(Box::new(Dir::new(None, place)))
         })
     }
 

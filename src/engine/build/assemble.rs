@@ -13,14 +13,21 @@ use crate::plan::Plan;
 use crate::solve::Built;
 
 /// The image that `plan` describes and `built` fills. Nothing records it yet.
-pub(super) fn image(store: &Arc<dyn Store>, plan: &Plan, built: &Built, base: Option<&Image>) -> Result<Image, ImageError> {
+pub(super) fn image(
+    store: &Arc<dyn Store>,
+    plan: &Plan,
+    built: &Built,
+    base: Option<&Image>,
+) -> Result<Image, ImageError> {
     let fixed = plan.source_date_epoch.map(|seconds| Time { seconds, nanos: 0 });
     let before = base.and_then(|base| base.created().map(str::to_owned));
     let mut created = before.unwrap_or_else(|| rfc3339(fixed.unwrap_or_default()));
     let mut history = Vec::new();
     let mut steps = Vec::new();
     for planned in &plan.history {
-        let step = planned.vertex.and_then(|vertex| built.chain.iter().find(|step| step.vertex == vertex));
+        let step = planned
+            .vertex
+            .and_then(|vertex| built.chain.iter().find(|step| step.vertex == vertex));
         if let Some(step) = step {
             created = rfc3339(fixed.unwrap_or(step.created));
             steps.push((step.lower, step.upper));
@@ -47,7 +54,8 @@ pub(super) fn image(store: &Arc<dyn Store>, plan: &Plan, built: &Built, base: Op
 /// RFC 3339 with nanoseconds, as Docker writes it.
 fn rfc3339(time: Time) -> String {
     let nanos = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
-    jiff::Timestamp::from_nanosecond(nanos).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
+    jiff::Timestamp::from_nanosecond(nanos)
+        .map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
 }
 
 #[cfg(test)]

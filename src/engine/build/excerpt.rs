@@ -25,9 +25,24 @@ pub(super) fn excerpt(name: &str, text: &str, lines: Lines) -> String {
         }
     }
     if last >= first + MOST {
-        writeln!(shown, "{:width$} | ... {} more lines", "", last + 1 - first - MOST).ok();
+        writeln!(
+            shown,
+            "{:width$} | ... {} more lines",
+            "",
+            last + 1 - first - MOST
+        )
+        .ok();
     }
     shown
+}
+
+/// A step's name on one line of reasonable length.
+pub(super) fn short(name: &str) -> String {
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.chars().count() <= 60 {
+        return name;
+    }
+    format!("{}\u{2026}", name.chars().take(59).collect::<String>())
 }
 
 /// The end of what a step wrote, set off from our own words.
@@ -37,10 +52,17 @@ pub(super) fn tail(output: &str) -> String {
         return "it wrote nothing\n".to_owned();
     }
     let from = lines.len().saturating_sub(OUTPUT);
-    let mut shown = if from == 0 { "it wrote:\n".to_owned() } else { "the end of what it wrote:\n".to_owned() };
+    let mut shown = if from == 0 {
+        "it wrote:\n".to_owned()
+    } else {
+        "the end of what it wrote:\n".to_owned()
+    };
     for line in &lines[from..] {
         // A progress bar's earlier states are not worth a line.
-        let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+        let line = line
+            .rsplit('\r')
+            .find(|part| !part.is_empty())
+            .unwrap_or_default();
         writeln!(shown, "  {line}").ok();
     }
     shown
@@ -54,7 +76,10 @@ mod tests {
     fn an_instruction_is_shown_with_carets() {
         let text = "FROM debian\n  RUN make \\\n    all\nCMD x\n";
         let shown = excerpt("Dockerfile", text, Lines { first: 2, last: 3 });
-        assert_eq!(shown, " --> Dockerfile:2\n2 |   RUN make \\\n  |   ^^^^^^^^^^\n3 |     all\n");
+        assert_eq!(
+            shown,
+            " --> Dockerfile:2\n2 |   RUN make \\\n  |   ^^^^^^^^^^\n3 |     all\n"
+        );
     }
 
     #[test]
@@ -62,9 +87,12 @@ mod tests {
         let text = "RUN x \\\n".repeat(30);
         let shown = excerpt("Dockerfile", &text, Lines { first: 1, last: 30 });
         assert!(shown.ends_with("| ... 18 more lines\n"), "{shown}");
-        let output: String = (0..50).map(|number| format!("line {number}\n")).collect();
+        let output: String = (0..50).fold(String::new(), |text, number| text + &format!("line {number}\n"));
         let shown = tail(&output);
-        assert!(shown.contains("line 49") && shown.contains("line 30") && !shown.contains("line 29"), "{shown}");
+        assert!(
+            shown.contains("line 49") && shown.contains("line 30") && !shown.contains("line 29"),
+            "{shown}"
+        );
         assert_eq!(tail("10%\r50%\r100%\r\n"), "it wrote:\n  100%\n");
         assert_eq!(tail(""), "it wrote nothing\n");
     }

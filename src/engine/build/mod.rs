@@ -41,7 +41,9 @@ impl Engine {
         let names = parse_names(&request.tags)?;
         let cancel = Cancel::new();
         let sink = call.sink();
-        cancelled_by_caller(call, &cancel, || self.build_inner(request, &names, call, &sink, &cancel))
+        cancelled_by_caller(call, &cancel, || {
+            self.build_inner(request, &names, call, &sink, &cancel)
+        })
     }
 
     fn build_inner(
@@ -106,7 +108,10 @@ impl Engine {
             strategy: Arc::from(self.strategy(snapshotter)?),
             helper: self.helper()?,
             scratch: self.setup.scratch.clone(),
-            contexts: context.map(|context| (String::new(), context)).into_iter().collect(),
+            contexts: context
+                .map(|context| (String::new(), context))
+                .into_iter()
+                .collect(),
             bases: bases.collect(),
             proxy: plan.proxy.clone(),
             hostname: plan.hostname.clone(),
@@ -121,12 +126,17 @@ impl Engine {
             flights: &self.flights,
             parallelism: NonZeroUsize::new(self.config.parallel_steps).unwrap_or(NonZeroUsize::MIN),
         };
-        let solved = solve::solve(plan, &solver);
-        solved.map_err(|error| self.build_error(request, plan, error))
+        let outcome = solve::solve(plan, &solver);
+        outcome.map_err(|error| self.build_error(request, plan, error))
     }
 
     /// The image, on the base image if there is one.
-    fn assemble(&self, plan: &Plan, built: &Built, bases: &HashMap<ImageOp, Image>) -> Result<Image, EngineError> {
+    fn assemble(
+        &self,
+        plan: &Plan,
+        built: &Built,
+        bases: &HashMap<ImageOp, Image>,
+    ) -> Result<Image, EngineError> {
         let base = match plan.base.map(|vertex| &plan.vertices[vertex.0].op) {
             Some(Op::Image(op)) => bases.get(op),
             _ => None,
@@ -168,21 +178,24 @@ impl Engine {
             } => (vertex, name, lines, failure),
             error => return EngineError::Solve(error),
         };
-        let excerpt =
-            lines.map_or_else(String::new, |lines| excerpt::excerpt(&request.dockerfile_name, &request.dockerfile, lines));
+        let shown = excerpt::short(&name);
+        let excerpt = lines.map_or_else(String::new, |lines| {
+            excerpt::excerpt(&request.dockerfile_name, &request.dockerfile, lines)
+        });
         let Failure::Command {
             reason, output, kept, ..
         } = failure
         else {
             return EngineError::Step {
-                name,
+                name: shown,
                 excerpt,
                 failure,
             };
         };
-        let address = kept.and_then(|filesystem| self.keep_failed(request, plan, (vertex, &name), filesystem));
+        let address =
+            kept.and_then(|filesystem| self.keep_failed(request, plan, (vertex, &name), filesystem));
         EngineError::Command {
-            name,
+            name: shown,
             reason,
             detail: format!("{excerpt}{}", excerpt::tail(&output)),
             address,
@@ -197,7 +210,12 @@ impl Engine {
         (vertex, name): (plan::VertexId, &str),
         left: TreeRef,
     ) -> Option<String> {
-        let names: Vec<_> = parse_names(&request.tags).ok()?.iter().map(Reference::familiar).collect();
+        let names: Vec<_> = parse_names(&request.tags)
+            .ok()?
+            .iter()
+            .map(Reference::familiar)
+            .collect();
+        let shown = request.tags.first().map_or("", String::as_str);
         let step = FailedStep {
             name: name.to_owned(),
             setting: kept::setting(plan, vertex).unwrap_or_default(),
@@ -207,7 +225,7 @@ impl Engine {
             },
         };
         match kept::put_failed(&*self.store, &names, &step, left) {
-            Ok(()) => Some(format!("{}@failed", names.first().map_or("", String::as_str))),
+            Ok(()) => Some(format!("{shown}@failed")),
             Err(error) => {
                 tracing::warn!(%error, "a failed step's filesystem was not kept");
                 None
@@ -254,7 +272,9 @@ pub(super) fn parse_name(text: &str) -> Result<Reference, EngineError> {
     let reference = Reference::parse(text)?;
     match reference.digest() {
         None => Ok(reference),
-        Some(_) => Err(EngineError::DigestAsName { name: text.to_owned() }),
+        Some(_) => Err(EngineError::DigestAsName {
+            name: text.to_owned(),
+        }),
     }
 }
 
@@ -265,10 +285,17 @@ pub(super) fn platform(text: Option<&str>) -> Result<Platform, EngineError> {
 
 fn plan_input(request: &BuildRequest) -> Result<PlanInput, EngineError> {
     let mut input = PlanInput::new(platform(request.platform.as_deref())?);
-    input.build_args = request.build_args.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+    input.build_args = request
+        .build_args
+        .iter()
+        .map(|(key, value)| (key.clone(), Some(value.clone())))
+        .collect();
     if let Some(seconds) = request.source_date_epoch {
         let value = Some(seconds.to_string());
-        input.build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert(value);
+        input
+            .build_args
+            .entry("SOURCE_DATE_EPOCH".to_owned())
+            .or_insert(value);
     }
     input.target.clone_from(&request.target);
     input.no_cache = request.no_cache;
@@ -289,7 +316,11 @@ fn open_context(request: &BuildRequest, call: &Call) -> Result<Option<Context>, 
         return Ok(None);
     };
     let directory: OwnedFd = call.take_file(slot)?;
-    if !File::from(directory.try_clone().map_err(failed)?).metadata().map_err(failed)?.is_dir() {
+    if !File::from(directory.try_clone().map_err(failed)?)
+        .metadata()
+        .map_err(failed)?
+        .is_dir()
+    {
         return Err(EngineError::Protocol {
             problem: "the context is no directory",
         });

@@ -35,7 +35,11 @@ impl Drop for Alive {
 impl Containers {
     /// The containers that records tell of; what dead engines left besides is removed.
     pub(crate) fn load(store: Arc<dyn Store>, directory: PathBuf) -> Result<Self, EngineError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(failed)?;
         let mut known = BTreeMap::new();
         for (record, filesystem, base) in ContainerRecord::all(&*store)? {
             let place = directory.join(&record.id);
@@ -80,11 +84,19 @@ impl Containers {
     }
 
     /// A new container, made from `base`, which starts with `filesystem`; its record is written unless it is to vanish in the end. An empty name is replaced by one of ours.
-    pub(crate) fn add(&self, mut record: ContainerRecord, base: TreeRef, filesystem: TreeRef) -> Result<Arc<Container>, EngineError> {
+    pub(crate) fn add(
+        &self,
+        mut record: ContainerRecord,
+        base: TreeRef,
+        filesystem: TreeRef,
+    ) -> Result<Arc<Container>, EngineError> {
         let mut known = self.known();
         let taken = |name: &str| known.values().any(|container| container.record().name == name);
         if record.name.is_empty() {
-            let free = (0..).map(|attempt| names::name(&record.id, attempt)).find(|name| !taken(name));
+            // One name more than there are containers: one of them is free.
+            let free = (0..=known.len())
+                .map(|attempt| names::name(&record.id, attempt))
+                .find(|name| !taken(name));
             record.name = free.unwrap_or_else(|| record.id.clone());
         } else if !names::is_valid(&record.name) {
             return Err(EngineError::ContainerName { name: record.name });
@@ -125,14 +137,23 @@ impl Containers {
     /// By name, id, or the beginning of an id.
     pub(crate) fn find(&self, text: &str) -> Result<Arc<Container>, EngineError> {
         let containers = self.list();
-        if let Some(exact) = containers.iter().find(|container| container.id() == text || container.record().name == text) {
+        if let Some(exact) = containers
+            .iter()
+            .find(|container| container.id() == text || container.record().name == text)
+        {
             return Ok(Arc::clone(exact));
         }
-        let mut beginning = containers.iter().filter(|container| !text.is_empty() && container.id().starts_with(text));
+        let mut beginning = containers
+            .iter()
+            .filter(|container| !text.is_empty() && container.id().starts_with(text));
         match (beginning.next(), beginning.next()) {
             (Some(container), None) => Ok(Arc::clone(container)),
-            (Some(_), Some(_)) => Err(EngineError::Ambiguous { text: text.to_owned() }),
-            (None, _) => Err(EngineError::NoContainer { text: text.to_owned() }),
+            (Some(_), Some(_)) => Err(EngineError::Ambiguous {
+                text: text.to_owned(),
+            }),
+            (None, _) => Err(EngineError::NoContainer {
+                text: text.to_owned(),
+            }),
         }
     }
 }

@@ -40,8 +40,20 @@ pub(crate) struct Piece {
 impl Log {
     /// An empty log for a container that is about to run.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(path)?;
-        Ok(Self::new(file, State { len: 0, closed: false }))
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Self::new(
+            file,
+            State {
+                len: 0,
+                closed: false,
+            },
+        ))
     }
 
     /// The log of a container that ended.
@@ -65,7 +77,9 @@ impl Log {
 
     /// Adds bytes of one stream, with the time that it is.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
         let mut record = Vec::with_capacity(HEADER + bytes.len());
         record.push(match stream {
             Stream::Stdout => 1,
@@ -96,7 +110,12 @@ impl Log {
         }
         let mut header = [0; HEADER];
         self.file.read_exact_at(&mut header, offset)?;
-        let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+        let number = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .rev()
+                .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
+        };
         let (time, size) = (number(&header[1..9]), number(&header[9..13]));
         let end = offset + HEADER as u64 + size;
         if end > len {
@@ -104,7 +123,11 @@ impl Log {
         }
         let mut bytes = vec![0; size as usize];
         self.file.read_exact_at(&mut bytes, offset + HEADER as u64)?;
-        let stream = if header[0] == 1 { Stream::Stdout } else { Stream::Stderr };
+        let stream = if header[0] == 1 {
+            Stream::Stdout
+        } else {
+            Stream::Stderr
+        };
         Ok(Some((Piece { stream, time, bytes }, end)))
     }
 
@@ -117,7 +140,11 @@ impl Log {
         if state.closed {
             return false;
         }
-        let state = self.grown.wait_timeout(state, moment).unwrap_or_else(PoisonError::into_inner).0;
+        let state = self
+            .grown
+            .wait_timeout(state, moment)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
         state.len > offset || !state.closed
     }
 
@@ -127,7 +154,11 @@ impl Log {
         let mut offset = 0;
         while let Some((piece, next)) = self.piece(offset)? {
             for (at, _) in piece.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
-                starts.push_back(if at + 1 == piece.bytes.len() { (next, 0) } else { (offset, at + 1) });
+                starts.push_back(if at + 1 == piece.bytes.len() {
+                    (next, 0)
+                } else {
+                    (offset, at + 1)
+                });
                 // One more than asked for: the newest start may have no line behind it yet.
                 if starts.len() > lines + 1 {
                     starts.pop_front();
@@ -162,7 +193,8 @@ impl Copier {
             return target.write_all(&piece.bytes);
         }
         let nanos = i128::from(piece.time);
-        let time = jiff::Timestamp::from_nanosecond(nanos).map_or_else(|_| nanos.to_string(), |time| format!("{time:.9}"));
+        let time = jiff::Timestamp::from_nanosecond(nanos)
+            .map_or_else(|_| nanos.to_string(), |time| format!("{time:.9}"));
         let mut stamped = Vec::new();
         for line in piece.bytes.split_inclusive(|byte| *byte == b'\n') {
             if *fresh {
@@ -209,7 +241,7 @@ mod tests {
         log.close();
         let reopened = Log::open(&path).unwrap();
         assert_eq!(all(&reopened, (0, 0)), b"one\ntwo\n\xff\x00three\nfour\n");
-        assert!(!reopened.wait(reopened.state().len, Duration::from_secs(60)));
+        assert!(!reopened.wait(reopened.state().len, Duration::from_mins(1)));
     }
 
     #[test]
@@ -220,7 +252,12 @@ mod tests {
         log.append(Stream::Stdout, b"whole").unwrap();
         log.append(Stream::Stdout, b"cut").unwrap();
         let len = log.state().len;
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(len - 1).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(len - 1)
+            .unwrap();
         assert_eq!(all(&Log::open(&path).unwrap(), (0, 0)), b"whole");
     }
 }

@@ -1,17 +1,18 @@
 //! One container: started, watched, signalled, stopped, waited for; and what it left.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
-use silt_store::{Lease, Store, TreeRef};
+use silt_store::{Edit, GuestPath, Lease, Node, Store, StoreResult, TreeRef, directory};
 
 use crate::engine::container::log::Log;
-use crate::engine::container::{Containers, ContainerRecord, ContainerState, Copiers, Streams};
+use crate::engine::container::{ContainerRecord, ContainerState, Containers, Copiers, Streams};
 use crate::engine::error::EngineError;
-use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec};
+use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec, Stub};
 use crate::snapshot::{Snapshot, SnapshotStrategy, Workspace};
 
 /// A container of the store, running or not.
@@ -49,7 +50,13 @@ pub(crate) struct Start<'a> {
 
 impl Container {
     /// A container that is about to run, or one that a record tells of.
-    pub(super) fn new(record: ContainerRecord, directory: PathBuf, log: Log, base: TreeRef, filesystem: TreeRef) -> Self {
+    pub(super) fn new(
+        record: ContainerRecord,
+        directory: PathBuf,
+        log: Log,
+        base: TreeRef,
+        filesystem: TreeRef,
+    ) -> Self {
         Self {
             id: record.id.clone(),
             directory,
@@ -111,12 +118,14 @@ impl Container {
         let (tell, told) = bounded(1);
         let (container, containers) = (Arc::clone(self), Arc::clone(containers));
         let alive = containers.alive();
-        let watcher = std::thread::Builder::new().name("container".to_owned()).spawn(move || {
-            let status = container.watch(&containers, &running, copiers);
-            drop(alive);
-            // A detached container's caller does not listen.
-            tell.send(status).ok();
-        });
+        let watcher = std::thread::Builder::new()
+            .name("container".to_owned())
+            .spawn(move || {
+                let status = container.watch(&containers, &running, copiers);
+                drop(alive);
+                // A detached container's caller does not listen.
+                tell.send(status).ok();
+            });
         watcher.map_err(|source| EngineError::Io {
             doing: "watching a container",
             source,
@@ -133,7 +142,10 @@ impl Container {
         let (workspace, keep) = {
             let mut inner = self.inner();
             inner.running = None;
-            (inner.workspace.take(), !inner.dropped && !inner.record.host.remove)
+            (
+                inner.workspace.take(),
+                !inner.dropped && !inner.record.host.remove,
+            )
         };
         let mut state = ContainerState::Exited {
             status,
@@ -142,7 +154,10 @@ impl Container {
             error,
         };
         let kept = match workspace {
-            Some(workspace) if keep => workspace.commit(running.created_stubs()).and_then(|snapshot| snapshot.sealed()).map(Some),
+            Some(workspace) if keep => workspace
+                .commit(running.created_stubs())
+                .and_then(|snapshot| snapshot.sealed())
+                .map(Some),
             _ => Ok(None),
         };
         let filesystem = match kept {
@@ -150,7 +165,10 @@ impl Container {
             Err(failed) => {
                 tracing::error!(container = %self.id, error = %failed, "a container's filesystem was lost");
                 if let ContainerState::Exited { error, .. } = &mut state {
-                    *error = Some(format!("its filesystem was lost: {}", crate::engine::error::chain(&failed)));
+                    *error = Some(format!(
+                        "its filesystem was lost: {}",
+                        crate::engine::error::chain(&failed)
+                    ));
                 }
                 None
             }
@@ -167,7 +185,13 @@ impl Container {
         let gone = inner.dropped || record.host.remove;
         let lease = inner.lease.take();
         drop(inner);
-        let kept = if gone { containers.forget(self) } else { record.put(containers.store(), filesystem, base).map_err(EngineError::from) };
+        let kept = if gone {
+            containers.forget(self)
+        } else {
+            record
+                .put(containers.store(), filesystem, base)
+                .map_err(EngineError::from)
+        };
         if let Err(error) = kept {
             tracing::error!(container = %self.id, %error, "the end of a container was not recorded");
         }
@@ -217,9 +241,13 @@ impl Container {
             }
             let moment = match deadline {
                 Some(deadline) => deadline.checked_duration_since(Instant::now())?,
-                None => Duration::from_secs(3600),
+                None => Duration::from_hours(1),
             };
-            inner = self.changed.wait_timeout(inner, moment).unwrap_or_else(PoisonError::into_inner).0;
+            inner = self
+                .changed
+                .wait_timeout(inner, moment)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -257,16 +285,16 @@ impl Container {
     }
 
     /// Its filesystem: as it left it, or as it is now.
-    pub(crate) fn filesystem(&self) -> Result<TreeRef, EngineError> {
+    pub(crate) fn filesystem(&self, store: &Arc<dyn Store>) -> Result<TreeRef, EngineError> {
         let inner = self.inner();
-        match &inner.workspace {
-            Some(workspace) => {
-                let snapshot = workspace.checkpoint()?;
-                drop(inner);
-                Ok(snapshot.sealed()?)
-            }
-            None => Ok(inner.filesystem),
-        }
+        let (Some(workspace), Some(running)) = (&inner.workspace, &inner.running) else {
+            return Ok(inner.filesystem);
+        };
+        let running = Arc::clone(running);
+        sync(&running);
+        let snapshot = workspace.checkpoint()?;
+        drop(inner);
+        Ok(without_stubs(store, snapshot.sealed()?, running.created_stubs())?)
     }
 
     /// After a restart of the engine: whether it ran when the former engine died, and how it counts now.
@@ -284,6 +312,33 @@ impl Container {
         }
         Ok(())
     }
+}
+
+/// Has the kernel hand over what a container wrote and it still holds.
+fn sync(running: &Running) {
+    let root = File::open(format!("/proc/{}/root", running.pid()));
+    if let Err(error) = root.and_then(|root| nix::unistd::syncfs(root).map_err(Into::into)) {
+        tracing::warn!(%error, "a running container's filesystem was not synced before it was looked at");
+    }
+}
+
+/// A tree without the mount points that the sandbox made, unless something is in them.
+fn without_stubs(store: &Arc<dyn Store>, tree: TreeRef, stubs: &[Stub]) -> StoreResult<TreeRef> {
+    let mut edit = Edit::new(Arc::clone(store), tree)?;
+    for stub in stubs.iter().rev() {
+        let Ok(path) = GuestPath::parse(stub.path.as_bytes()) else {
+            continue;
+        };
+        let empty = match edit.lookup(&path)?.map(|entry| entry.node) {
+            Some(Node::File(content)) => content.len == 0,
+            Some(Node::Directory(node)) => node == directory::empty(),
+            _ => false,
+        };
+        if empty {
+            edit.remove(&path)?;
+        }
+    }
+    edit.finish()
 }
 
 /// Exit status as a shell gives it, whether memory was the reason, and what went wrong on our side.

@@ -35,6 +35,7 @@ pub(crate) struct ContainerRecord {
 }
 
 /// What a container has of its host.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct HostConfig {
     pub(crate) hostname: String,
@@ -105,7 +106,8 @@ impl ContainerRecord {
                     what: "container record",
                     detail,
                 };
-                let container = serde_json::from_slice(&record.value).map_err(|_| malformed("its value is not as expected"))?;
+                let container = serde_json::from_slice(&record.value)
+                    .map_err(|_| malformed("its value is not as expected"))?;
                 let [filesystem, base] = record.roots[..] else {
                     return Err(malformed("it has not two roots"));
                 };

@@ -33,7 +33,11 @@ impl Environment {
     /// Sets a variable unless its name has a place.
     pub(crate) fn set_default(&mut self, line: String) {
         let name = line.split('=').next().unwrap_or_default();
-        if !self.0.iter().any(|present| present.split('=').next() == Some(name)) {
+        if !self
+            .0
+            .iter()
+            .any(|present| present.split('=').next() == Some(name))
+        {
             self.0.push(line);
         }
     }
@@ -44,7 +48,10 @@ impl Environment {
 }
 
 /// What a process runs with, and the config that says so, for the record and for commits.
-pub(crate) fn compose(image: &RunConfig, request: &RunRequest) -> Result<(Vec<String>, RunConfig), EngineError> {
+pub(crate) fn compose(
+    image: &RunConfig,
+    request: &RunRequest,
+) -> Result<(Vec<String>, RunConfig), EngineError> {
     let mut config = image.clone();
     if let Some(entrypoint) = &request.entrypoint {
         // Docker: a new entrypoint clears the image's command.
@@ -54,7 +61,13 @@ pub(crate) fn compose(image: &RunConfig, request: &RunRequest) -> Result<(Vec<St
     if !request.command.is_empty() {
         config.cmd = Some(request.command.clone());
     }
-    let argv: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
+    let argv: Vec<String> = config
+        .entrypoint
+        .iter()
+        .chain(&config.cmd)
+        .flatten()
+        .cloned()
+        .collect();
     if argv.is_empty() {
         return Err(EngineError::NoCommand {
             image: request.image.clone(),
@@ -76,7 +89,12 @@ pub(crate) fn compose(image: &RunConfig, request: &RunRequest) -> Result<(Vec<St
         config.stop_signal.clone_from(signal);
     }
     config.labels.extend(request.labels.clone());
-    config.volumes.extend(request.volumes.iter().map(|volume| (volume.guest.clone(), Empty {})));
+    config.volumes.extend(
+        request
+            .volumes
+            .iter()
+            .map(|volume| (volume.guest.clone(), Empty {})),
+    );
     Ok((argv, config))
 }
 
@@ -101,7 +119,9 @@ mod tests {
                 entrypoint: entrypoint.map(words),
                 ..RunRequest::default()
             };
-            compose(&image, &request).map(|(argv, _)| argv.join(" ")).unwrap_or_default()
+            compose(&image, &request)
+                .map(|(argv, _)| argv.join(" "))
+                .unwrap_or_default()
         };
         assert_eq!(argv("", None), "/entry -a default");
         assert_eq!(argv("other", None), "/entry -a other");
@@ -122,6 +142,9 @@ mod tests {
             env: words("B=3 C=4"),
             ..RunRequest::default()
         };
-        assert_eq!(compose(&image, &request).unwrap().1.env, words("A=1 PATH=/bin B=3 C=4"));
+        assert_eq!(
+            compose(&image, &request).unwrap().1.env,
+            words("A=1 PATH=/bin B=3 C=4")
+        );
     }
 }

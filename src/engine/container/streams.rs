@@ -24,7 +24,7 @@ impl Streams {
     pub(crate) fn pipes(stdin: Option<OwnedFd>, output: Option<(File, File)>) -> io::Result<(Self, Stdio)> {
         let (stdout_reader, stdout) = io::pipe()?;
         let (stderr_reader, stderr) = io::pipe()?;
-        let stdio = Stdio {
+        let theirs = Stdio {
             stdin: stdin.map_or_else(null, Ok)?,
             stdout: stdout.into(),
             stderr: stderr.into(),
@@ -33,22 +33,26 @@ impl Streams {
             (Stream::Stdout, File::from(OwnedFd::from(stdout_reader))),
             (Stream::Stderr, File::from(OwnedFd::from(stderr_reader))),
         ];
-        Ok((Self { sources, output }, stdio))
+        Ok((Self { sources, output }, theirs))
     }
 
     /// Streams of a process that will have a terminal.
     pub(crate) fn terminal(output: Option<(File, File)>) -> io::Result<(Self, Stdio)> {
-        let stdio = Stdio {
+        let theirs = Stdio {
             stdin: null()?,
             stdout: null()?,
             stderr: null()?,
         };
         let sources = Vec::new();
-        Ok((Self { sources, output }, stdio))
+        Ok((Self { sources, output }, theirs))
     }
 
     /// Starts copying once the process runs. Gives the threads, and the terminal's master for the caller.
-    pub(crate) fn start(mut self, running: &Running, log: Option<&Arc<Log>>) -> io::Result<(Copiers, Option<OwnedFd>)> {
+    pub(crate) fn start(
+        mut self,
+        running: &Running,
+        log: Option<&Arc<Log>>,
+    ) -> io::Result<(Copiers, Option<OwnedFd>)> {
         let mut master = None;
         if let Some(pty) = running.take_pty() {
             master = Some(pty.try_clone()?);
@@ -104,7 +108,10 @@ fn copy(mut source: File, stream: Stream, mut log: Option<&Log>, mut target: Opt
                 return;
             }
         };
-        if target.as_mut().is_some_and(|target| target.write_all(&buffer[..count]).is_err()) {
+        if target
+            .as_mut()
+            .is_some_and(|target| target.write_all(&buffer[..count]).is_err())
+        {
             target = None;
         }
         if let Some(Err(error)) = log.map(|log| log.append(stream, &buffer[..count])) {

@@ -1,6 +1,7 @@
 //! `COPY`, and what it shares with ADD: sources, destination, flags.
 
-use super::{Definition, FlagDefinition, SourceName, flag, list, switch};
+use super::{Definition, FlagDefinition, SourceName, flag, invalid, list, switch};
+use crate::dockerfile::ignore::Ignore;
 use crate::dockerfile::{Form, Instruction, Word, heredoc_opening, ignore};
 use crate::plan::error::{PlanError, PlanErrorKind};
 use crate::plan::planner::{Step, Tree};
@@ -173,10 +174,6 @@ pub(super) fn common(
         }
         None => None,
     };
-    let mut exclude = Vec::new();
-    for flag in instruction.flags.iter().filter(|flag| flag.name == "exclude") {
-        exclude.push(step.expand(flag.value.as_deref().unwrap_or_default(), flag.span)?);
-    }
     let destination = step.expand_word(instruction, &paths.destination)?.text;
     let absolute = destination_path(&step.state.directory(), &destination);
     if paths.sources.len() > 1 && !absolute.ends_with('/') {
@@ -202,7 +199,7 @@ pub(super) fn common(
         add: false,
         link: switch(instruction, "link").unwrap_or(false),
         parents,
-        exclude,
+        exclude: excluded(step, instruction)?,
         checksum: None,
     };
     Ok(Common {
@@ -210,6 +207,24 @@ pub(super) fn common(
         history,
         destination,
     })
+}
+
+/// The patterns of `--exclude`.
+fn excluded(step: &Step<'_, '_>, instruction: &Instruction) -> Result<Vec<String>, PlanError> {
+    let mut exclude = Vec::new();
+    for flag in instruction.flags.iter().filter(|flag| flag.name == "exclude") {
+        let pattern = step.expand(flag.value.as_deref().unwrap_or_default(), flag.span)?;
+        if Ignore::from_patterns([pattern.as_str()]).is_err() {
+            return Err(invalid(
+                "--exclude",
+                &pattern,
+                "a pattern such as *.txt or **/node_modules",
+            )
+            .at(flag.span));
+        }
+        exclude.push(pattern);
+    }
+    Ok(exclude)
 }
 
 impl Common {

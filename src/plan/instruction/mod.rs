@@ -23,6 +23,8 @@ mod user;
 mod volume;
 mod workdir;
 
+pub(super) use self::mount::MountKind;
+pub(super) use self::run::mounts;
 use super::error::{PlanError, PlanErrorKind};
 use super::planner::Step;
 use crate::dockerfile::{Flag, Form, Instruction, Span, Word};

@@ -61,7 +61,8 @@ fn sources(instruction: &Instruction) -> Result<Vec<SourceName>, PlanError> {
         .collect())
 }
 
-fn mounts(instruction: &Instruction) -> Result<Vec<Mount>, PlanError> {
+/// The mounts as written.
+pub(in crate::plan) fn mounts(instruction: &Instruction) -> Result<Vec<Mount>, PlanError> {
     let flags = instruction.flags.iter().filter(|flag| flag.name == "mount");
     flags
         .map(|flag| Mount::parse(flag.value.as_deref().unwrap_or_default(), flag.span))

@@ -26,11 +26,13 @@ mod undefined_arg_in_from;
 mod undefined_var;
 mod workdir_relative_path;
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 
 use super::error::{PlanError, PlanErrorKind};
 use super::planner::{self, Undefined};
-use super::stages::Stages;
+use super::stages::{Stage, Stages};
 use super::{Lines, PlanInput};
 use crate::dockerfile::ignore::Ignore;
 use crate::dockerfile::{Dockerfile, Instruction, Span, diagnostic};
@@ -229,7 +231,21 @@ fn invalid(name: &str, value: &str, expected: &'static str) -> PlanErrorKind {
     }
 }
 
-/// Checks a Dockerfile, all its stages. Variables of stages whose base `input.bases` doesn't have are not checked.
+/// The lines of stages that a named target does not need.
+fn out_of_scope(stages: &Stages, input: &PlanInput) -> Result<Vec<RangeInclusive<usize>>, PlanError> {
+    if input.target.is_none() {
+        return Ok(Vec::new());
+    }
+    let (reachable, _) = stages.reachable(stages.target(input)?, input)?;
+    let unused = stages
+        .stages
+        .iter()
+        .filter(|stage| !reachable.contains(&stage.index));
+    let last = |stage: &Stage| stage.instructions.last().unwrap_or(&stage.from).lines.1;
+    Ok(unused.map(|stage| stage.from.lines.0..=last(stage)).collect())
+}
+
+/// Checks a Dockerfile: what the input's target needs, or all stages when it names none. Variables of stages whose base `input.bases` doesn't have are not checked.
 ///
 /// # Errors
 /// [`PlanError`] when it doesn't plan, or when its `# check=` directive is none.
@@ -244,6 +260,7 @@ pub fn lint(
     };
     let stages = Stages::new(dockerfile, input)?;
     let undefined = planner::undefined(dockerfile, &stages, input);
+    let out_of_scope = out_of_scope(&stages, input)?;
     let facts = Facts {
         dockerfile,
         stages: &stages,
@@ -255,6 +272,7 @@ pub fn lint(
     for rule in RULES.iter().filter(|rule| config.runs(rule)) {
         let mut findings = Vec::new();
         (rule.check)(&facts, &mut findings);
+        findings.retain(|finding| !out_of_scope.iter().any(|lines| lines.contains(&finding.lines.0)));
         warnings.extend(findings.into_iter().map(|finding| Warning {
             rule: rule.name,
             description: rule.description,

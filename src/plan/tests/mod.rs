@@ -230,6 +230,7 @@ const MISTAKES: &[&str] = &[
     "FROM debian\nCOPY https://example.com/x /x\n",
     "FROM debian\nCOPY x <<EOF\nEOF\n",
     "FROM debian\nCOPY --chmod=999 a b\n",
+    "FROM debian\nCOPY --exclude=[ a b\n",
     "FROM debian\nADD --checksum=sha256:1 https://example.com/x /x\n",
     "FROM debian\nADD git@github.com:moby/buildkit.git /x\n",
     "FROM debian\nENV a\n",

@@ -153,3 +153,65 @@ fn named_contexts_replace_stages_and_images() {
     );
     assert_eq!(copy(&plan).from, CopySource::Context("files".into()));
 }
+
+#[test]
+fn targets_and_outlines_describe_a_dockerfile() {
+    // docker's build command, "Descriptions".
+    let text = "# syntax=docker/dockerfile:1\n\n# GO_VERSION sets the Go version for the build\nARG GO_VERSION=1.22\n\n\
+        # base-builder is the base stage for building the project\nFROM golang:${GO_VERSION} AS base-builder\n\
+        # other words\nARG OTHER=\"a b\" GO_VERSION\n\
+        RUN --mount=type=secret,id=token --mount=type=secret,target=/run/token,required \\\n  \
+        --mount=type=ssh --mount=type=cache,target=/root/.cache/ make\n\
+        FROM alpine\nARG UNUSED\nFROM base-builder\nARG HERE\n";
+    let dockerfile = parse(text).unwrap();
+    let mut input = input();
+    input.build_args.insert("OTHER".into(), Some("given".into()));
+    let shown = serde_json::to_string_pretty(&(
+        targets(&dockerfile, &input).unwrap(),
+        outline(&dockerfile, &input).unwrap(),
+    ));
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("outline", shown.unwrap());
+    });
+}
+
+#[test]
+fn every_mount_parses_and_those_without_an_executor_are_refused() {
+    let message = |mount: &str| {
+        let text = format!("FROM a\nRUN --mount={mount} true\n");
+        plan_with(&text, input()).map_err(|error| error.lines().next().unwrap_or_default().to_owned())
+    };
+    for (mount, kind) in [
+        (
+            "type=cache,target=/x,id=i,sharing=locked,mode=0700,uid=1,gid=2,from=b,source=/s,ro",
+            "cache",
+        ),
+        (
+            "type=secret,id=aws,target=/root/.aws/credentials,mode=0440,uid=1,gid=1,required",
+            "secret",
+        ),
+        ("type=secret,id=API_KEY,env=API_KEY", "secret"),
+        ("type=ssh,id=default,target=/x,required=true,mode=0600", "ssh"),
+    ] {
+        let expected = format!("Dockerfile:2:5: RUN --mount=type={kind} is not supported yet");
+        assert_eq!(message(mount).unwrap_err(), expected, "{mount}");
+    }
+    for mount in [
+        "",
+        "type=bind",
+        "target=/",
+        "type=bind,target=/x,mode=1",
+        "type=tmpfs,target=/x,size=big",
+        "target",
+    ] {
+        assert!(message(mount).is_err(), "{mount}");
+    }
+}
+
+#[test]
+fn names_stay_on_one_line() {
+    let mut input = input();
+    input.build_args.insert("X".into(), Some("a\nb\u{1b}[2J".into()));
+    let plan = plan_with("FROM a\nARG X\nCOPY $X /x\n", input).unwrap();
+    assert_eq!(plan.vertices[1].name, "[2/2] COPY a b [2J /x");
+}

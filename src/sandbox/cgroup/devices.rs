@@ -127,7 +127,7 @@ mod tests {
         attach(&program().unwrap(), cgroup).unwrap();
         let node = mount.path().join("mem");
         let refused = |device: &str| format!("head -c 1 {device} 2>&1 >/dev/null | grep -o 'not permitted';");
-        let test = format!(
+        let script = format!(
             "echo 0 > {}/cgroup.procs; echo x > /dev/null && head -c 1 /dev/zero | wc -c
              mknod {1} c 1 1 && echo made; {2} {3}",
             cgroup.display(),
@@ -135,7 +135,7 @@ mod tests {
             refused(node.to_str().unwrap()),
             refused("/dev/kmsg"),
         );
-        let output = Command::new("sh").args(["-c", &test]).output().unwrap();
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         std::fs::remove_dir(cgroup).unwrap();
         drop(scene.stdin.take());
         scene.wait().unwrap();

@@ -34,7 +34,8 @@ fn build_id(file: &File) -> Option<String> {
     let count = number(&header, 56, 2)?;
     for index in 0..count {
         let mut entry = [0; 56];
-        file.read_exact_at(&mut entry, table.checked_add(index * entry_len)?).ok()?;
+        file.read_exact_at(&mut entry, table.checked_add(index * entry_len)?)
+            .ok()?;
         if number(&entry, 0, 4)? != u64::from(PT_NOTE) {
             continue;
         }
@@ -42,7 +43,8 @@ fn build_id(file: &File) -> Option<String> {
         let mut notes = vec![0; usize::try_from(len.min(4096)).ok()?];
         file.read_exact_at(&mut notes, offset).ok()?;
         if let Some(id) = find_note(&notes) {
-            return Some(id.iter().take(8).map(|byte| format!("{byte:02x}")).collect());
+            let digits = |text, byte: &u8| format!("{text}{byte:02x}");
+            return Some(id.iter().take(8).fold(String::new(), digits));
         }
     }
     None
@@ -66,7 +68,12 @@ fn find_note(mut notes: &[u8]) -> Option<&[u8]> {
 
 fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + len)?;
-    Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    Some(
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    )
 }
 
 #[cfg(test)]
@@ -76,7 +83,10 @@ mod tests {
     #[test]
     fn the_build_id_note_is_found_behind_others() {
         let mut notes = Vec::new();
-        for (kind, name, descriptor) in [(1_u32, &b"GNU\0"[..], &[1, 2, 3, 4, 5, 6, 7, 8][..]), (3, b"GNU\0", &[0xab; 20])] {
+        for (kind, name, descriptor) in [
+            (1_u32, &b"GNU\0"[..], &[1, 2, 3, 4, 5, 6, 7, 8][..]),
+            (3, b"GNU\0", &[0xab; 20]),
+        ] {
             notes.extend_from_slice(&(name.len() as u32).to_le_bytes());
             notes.extend_from_slice(&(descriptor.len() as u32).to_le_bytes());
             notes.extend_from_slice(&kind.to_le_bytes());

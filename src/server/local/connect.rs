@@ -16,7 +16,7 @@ use crate::server::local::launch::{LaunchError, launch};
 use crate::server::local::{Hello, Place, Reply, Welcome, version};
 
 /// How long engines may vanish under our hands before we give up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What to do when no engine runs.
 pub enum Start<'a> {
@@ -92,7 +92,9 @@ impl Client {
                 return Ok(client);
             }
             let launched = launch(place, idle, &mut |pid| match pid {
-                Some(pid) => notice(&format!("waiting for the engine with process id {pid} to finish its work")),
+                Some(pid) => notice(&format!(
+                    "waiting for the engine with process id {pid} to finish its work"
+                )),
                 None => notice("waiting for another engine to finish its work"),
             });
             if begun.elapsed() > PATIENCE {
@@ -113,7 +115,12 @@ impl Client {
     fn attempt(place: &Place, notice: &mut dyn FnMut(&str)) -> Result<Attempt, ConnectError> {
         let stream = match place.connect() {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
                 return Ok(Attempt::Absent);
             }
             Err(error) => return Err(ConnectError::Socket(error)),
@@ -123,7 +130,9 @@ impl Client {
             version: version().to_owned(),
         };
         // An engine that leaves or dies now closes the connection: as good as absent.
-        let welcome = channel.send(&hello, &[]).and_then(|()| channel.receive::<Welcome>());
+        let welcome = channel
+            .send(&hello, &[])
+            .and_then(|()| channel.receive::<Welcome>());
         match welcome {
             Ok(Some((Welcome::Ready { pid }, _))) => Ok(Attempt::Welcome(Self {
                 channel: Arc::new(channel),
@@ -131,7 +140,9 @@ impl Client {
             })),
             Ok(Some((Welcome::Leaving { pid, version, busy }, _))) => {
                 if busy > 0 {
-                    notice(&format!("the engine of version {version} (process id {pid}) finishes {busy} tasks first"));
+                    notice(&format!(
+                        "the engine of version {version} (process id {pid}) finishes {busy} tasks first"
+                    ));
                 }
                 Ok(Attempt::Absent)
             }
@@ -160,7 +171,9 @@ impl Client {
         on_message: &mut dyn FnMut(Message, Vec<OwnedFd>),
     ) -> Result<Outcome, ConnectError> {
         let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
-        self.channel.send(request, &files).map_err(|_| ConnectError::EngineDied)?;
+        self.channel
+            .send(request, &files)
+            .map_err(|_| ConnectError::EngineDied)?;
         loop {
             match self.channel.receive::<Reply>() {
                 Ok(Some((Reply::Message(message), files))) => on_message(message, files),

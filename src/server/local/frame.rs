@@ -12,7 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,7 +47,6 @@ impl Channel {
         }
     }
 
-
     /// Sends one value and its descriptors as one frame.
     ///
     /// # Errors
@@ -54,7 +54,10 @@ impl Channel {
     pub(crate) fn send<T: Serialize>(&self, value: &T, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let payload = serde_json::to_vec(value)?;
         if payload.len() > MAX_PAYLOAD || files.len() > MAX_FILES {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the message is too large",
+            ));
         }
         let mut frame = Vec::with_capacity(HEADER + payload.len());
         frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -85,13 +88,19 @@ impl Channel {
         let payload_len = incoming.header(0);
         let file_count = incoming.header(4);
         if payload_len > MAX_PAYLOAD || file_count > MAX_FILES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the frame is too large"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the frame is too large",
+            ));
         }
         if !incoming.fill(&self.stream, HEADER + payload_len)? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if incoming.files.len() < file_count {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame's descriptors are missing"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a frame's descriptors are missing",
+            ));
         }
         let value = serde_json::from_slice(&incoming.bytes[HEADER..HEADER + payload_len])?;
         incoming.bytes.drain(..HEADER + payload_len);
@@ -146,9 +155,17 @@ fn send_some(stream: &UnixStream, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io:
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "too many descriptors",
+        ));
     }
-    let sent = rustix::net::sendmsg(stream.as_fd(), &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    let sent = rustix::net::sendmsg(
+        stream.as_fd(),
+        &[IoSlice::new(bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
     Ok(sent)
 }
 
@@ -181,7 +198,9 @@ mod tests {
             assert_eq!(text, long);
             assert_eq!(files.len(), 1);
             let mut content = String::new();
-            std::fs::File::from(files.remove(0)).read_to_string(&mut content).unwrap();
+            std::fs::File::from(files.remove(0))
+                .read_to_string(&mut content)
+                .unwrap();
             assert_eq!(content, "behind the descriptor");
             let (text, files) = b.receive::<String>().unwrap().unwrap();
             assert_eq!((text.as_str(), files.len()), ("last", 0));
@@ -199,7 +218,10 @@ mod tests {
         let (a, b) = pair();
         (&a.stream).write_all(&[9, 0, 0, 0, 0, 0, 0, 0, b'1']).unwrap();
         drop(a);
-        assert_eq!(b.receive::<i32>().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            b.receive::<i32>().unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 
     #[test]

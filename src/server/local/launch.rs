@@ -78,14 +78,28 @@ pub enum LaunchError {
 ///
 /// # Errors
 /// See `LaunchError`.
-pub(crate) fn launch(place: &Place, idle: Option<Duration>, on_wait: &mut dyn FnMut(Option<u32>)) -> Result<(), LaunchError> {
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(place.log())?;
+pub(crate) fn launch(
+    place: &Place,
+    idle: Option<Duration>,
+    on_wait: &mut dyn FnMut(Option<u32>),
+) -> Result<(), LaunchError> {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(place.log())?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg("--store").arg(place.store()).args(["engine", "serve"]);
+    command
+        .arg("--store")
+        .arg(place.store())
+        .args(["engine", "serve"]);
     if let Some(idle) = idle {
         command.arg("--idle").arg(idle.as_secs().to_string());
     }
-    command.current_dir("/").env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.current_dir("/").env_clear().env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
     for name in KEPT_ENVIRONMENT {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

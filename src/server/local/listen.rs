@@ -113,8 +113,16 @@ impl Server {
                 break;
             }
             // Containers and background work end without a word to this loop: look again after a while.
-            let pause = if idle.is_zero() { Duration::from_secs(3600) } else { (idle - spent).min(Duration::from_secs(1)) };
-            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            let pause = if idle.is_zero() {
+                Duration::from_hours(1)
+            } else {
+                idle.saturating_sub(spent).min(Duration::from_secs(1))
+            };
+            state = self
+                .changed
+                .wait_timeout(state, pause)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -122,7 +130,11 @@ impl Server {
         let mut state = self.state();
         while state.connections > 0 || self.serve.engine.is_busy() {
             let pause = Duration::from_millis(100);
-            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, pause)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -181,29 +193,33 @@ impl Server {
         let peer = Arc::new(SocketPeer(Arc::clone(channel)));
         let (call, controls) = Call::new(peer, files);
         let reading = Arc::clone(channel);
-        let reader = std::thread::Builder::new().name("controls".to_owned()).spawn(move || {
-            while let Ok(Some((control, _))) = reading.receive::<Control>() {
-                if controls.send(control).is_err() {
-                    return;
+        let reader = std::thread::Builder::new()
+            .name("controls".to_owned())
+            .spawn(move || {
+                while let Ok(Some((control, _))) = reading.receive::<Control>() {
+                    if controls.send(control).is_err() {
+                        return;
+                    }
                 }
-            }
-            // The call may have ended already; then nobody needs to know.
-            controls.send(Control::Gone).ok();
-        })?;
+                // The call may have ended already; then nobody needs to know.
+                controls.send(Control::Gone).ok();
+            })?;
         let outcome = match request {
             Request::Status => Outcome::Status(self.status()),
             Request::Shutdown => self.shutdown(),
-            request => self.counted(request, call),
+            request => self.counted(request, &call),
         };
         // The reader ends when the client closes its end, which it does on the outcome.
         drop(reader);
         Ok(outcome)
     }
 
-    fn counted(&self, request: Request, call: Call) -> Outcome {
+    fn counted(&self, request: Request, call: &Call) -> Outcome {
         let kind = request.kind();
         *self.state().requests.entry(kind.to_owned()).or_default() += 1;
-        let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve.engine.perform(request, &call)));
+        let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.serve.engine.perform(request, call)
+        }));
         let mut state = self.state();
         if let Some(count) = state.requests.get_mut(kind) {
             *count -= 1;

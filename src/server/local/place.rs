@@ -118,7 +118,10 @@ impl Place {
             return use_address(&socket);
         }
         let directory = File::open(&self.store)?;
-        use_address(Path::new(&format!("/proc/self/fd/{}/engine.sock", directory.as_raw_fd())))
+        use_address(Path::new(&format!(
+            "/proc/self/fd/{}/engine.sock",
+            directory.as_raw_fd()
+        )))
     }
 }
 
@@ -131,7 +134,10 @@ mod tests {
     #[test]
     fn a_socket_in_a_very_deep_store_is_reachable_and_private() {
         let dir = tempfile::tempdir().unwrap();
-        for store in [dir.path().join("s"), dir.path().join("deep".repeat(40)).join("deeper".repeat(20))] {
+        for store in [
+            dir.path().join("s"),
+            dir.path().join("deep".repeat(40)).join("deeper".repeat(20)),
+        ] {
             let place = Place::create(&store).unwrap();
             assert_eq!(place.connect().unwrap_err().kind(), io::ErrorKind::NotFound);
             let listener = place.listen().unwrap();
@@ -139,7 +145,10 @@ mod tests {
             let mode = fs::metadata(place.socket()).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
             drop(listener);
-            assert_eq!(place.connect().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(
+                place.connect().unwrap_err().kind(),
+                io::ErrorKind::ConnectionRefused
+            );
             let _again = place.listen().unwrap();
             place.connect().unwrap();
         }

@@ -109,13 +109,29 @@ fn literals(patterns: &[Pattern], reach: &Reach) -> Option<Vec<Name>> {
     Some(names)
 }
 
+/// The directory at hand.
+struct Visit<'a> {
+    task: &'a DirectoryTask,
+    directory: &'a Arc<OwnedFd>,
+    identity: Identity,
+    /// Its files as the stat cache has them.
+    known: &'a [Seen],
+}
+
+/// An entry of it that some pattern wants.
+struct Wanted {
+    name: Name,
+    path: Vec<Name>,
+    stat: FileStat,
+    reach: Reach,
+    ignored: Scope,
+    excluded: Scope,
+}
+
 impl Walk<'_> {
-    pub(super) fn directory(&self, task: DirectoryTask) -> Result<(), ContextError> {
-        let directory = match open(
-            &task.parent,
-            task.name.as_ref(),
-            OFlag::O_RDONLY | OFlag::O_DIRECTORY,
-        ) {
+    pub(super) fn directory(&self, task: &DirectoryTask) -> Result<(), ContextError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let directory = match open(&task.parent, task.name.as_ref(), flags) {
             Ok(directory) => Arc::new(directory),
             // Removed, or replaced by something else, since it was listed.
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) if task.name.is_some() => return Ok(()),
@@ -133,8 +149,16 @@ impl Walk<'_> {
             None => list(&directory).map_err(|error| refused("listing", &task.path, error))?,
         };
         let mut outcome = Outcome::default();
+        let visit = Visit {
+            task,
+            directory: &directory,
+            identity,
+            known: &known,
+        };
         for name in names {
-            self.entry(&task, &directory, identity, &known, name, &mut outcome)?;
+            if let Some(wanted) = self.look(&visit, name)? {
+                self.entry(&visit, wanted, &mut outcome)?;
+            }
         }
         self.count(outcome.files);
         let Outcome {
@@ -166,109 +190,93 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn entry(
-        &self,
-        task: &DirectoryTask,
-        directory: &Arc<OwnedFd>,
-        identity: Identity,
-        known: &[Seen],
-        name: Name,
-        outcome: &mut Outcome,
-    ) -> Result<(), ContextError> {
-        let Some(reach) = reach_of(self.patterns, &task.reach, &name) else {
-            return Ok(());
+    /// What is wanted of the entry `name`; none for what no pattern reaches, or what is not there.
+    fn look(&self, visit: &Visit<'_>, name: Name) -> Result<Option<Wanted>, ContextError> {
+        let Some(reach) = reach_of(self.patterns, &visit.task.reach, &name) else {
+            return Ok(None);
         };
-        let mut path = task.path.clone();
+        let mut path = visit.task.path.clone();
         path.push(name.clone());
-        let stat = match fstatat(directory, name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        let stat = match fstatat(visit.directory, name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(refused("reading", &path, error)),
         };
-        let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
         let text = shown(&path);
-        let ignored = self.ignore.child(&task.ignored, &text);
-        let excluded = self.exclude.child(&task.excluded, &text);
+        Ok(Some(Wanted {
+            ignored: self.ignore.child(&visit.task.ignored, &text),
+            excluded: self.exclude.child(&visit.task.excluded, &text),
+            name,
+            path,
+            stat,
+            reach,
+        }))
+    }
+
+    fn entry(&self, visit: &Visit<'_>, wanted: Wanted, outcome: &mut Outcome) -> Result<(), ContextError> {
+        let kind = SFlag::from_bits_truncate(wanted.stat.st_mode & SFlag::S_IFMT.bits());
+        let left_out = wanted.ignored.is_ignored() || wanted.excluded.is_ignored();
         if kind == SFlag::S_IFDIR {
-            let hidden =
-                |scope: &Scope, ignore: &Ignore| scope.is_ignored() && !ignore.may_contain_reincluded(&text);
-            if hidden(&ignored, self.ignore) || hidden(&excluded, self.exclude) {
-                return Ok(());
-            }
-            let within = matches!(task.reach, Reach::All);
-            let selected = matches!(reach, Reach::All) && !ignored.is_ignored() && !excluded.is_ignored();
-            let meta = if within || self.parents {
-                meta(&stat)
-            } else {
-                plain_directory()
-            };
-            let number = self.add(Some((task.number, name.clone())), meta, !selected);
-            outcome.tasks.push(Task::Directory(DirectoryTask {
-                number,
-                parent: Arc::clone(directory),
-                name: Some(name),
-                path,
-                reach,
-                ignored,
-                excluded,
-            }));
+            self.subdirectory(visit, wanted, left_out, outcome);
             return Ok(());
         }
-        if ignored.is_ignored() || excluded.is_ignored() {
+        if left_out {
             return Ok(());
         }
-        let wanted = matches!(reach, Reach::All);
+        let whole = matches!(wanted.reach, Reach::All);
         let device = || Device {
-            major: major(stat.st_rdev) as u32,
-            minor: minor(stat.st_rdev) as u32,
+            major: major(wanted.stat.st_rdev) as u32,
+            minor: minor(wanted.stat.st_rdev) as u32,
         };
         let node = match kind {
-            SFlag::S_IFREG if wanted => {
+            SFlag::S_IFREG if whole => {
                 outcome.files += 1;
-                self.file(identity, known, name, &stat, outcome);
+                file(visit, wanted.name, &wanted.stat, outcome);
                 return Ok(());
             }
             SFlag::S_IFLNK => {
-                let target = readlinkat(directory, name.as_bytes())
-                    .map_err(|error| refused("reading", &path, error))?;
-                if let Reach::Some(before) = &task.reach {
-                    self.follow(&task.path, target.as_bytes(), before, &name, wanted);
+                let target = readlinkat(visit.directory, wanted.name.as_bytes());
+                let target = target.map_err(|error| refused("reading", &wanted.path, error))?;
+                if let Reach::Some(before) = &visit.task.reach {
+                    self.follow(&visit.task.path, target.as_bytes(), before, &wanted.name, whole);
                 }
                 Node::Symlink(target.as_bytes().into())
             }
-            SFlag::S_IFCHR if wanted => Node::CharDevice(device()),
-            SFlag::S_IFBLK if wanted => Node::BlockDevice(device()),
-            SFlag::S_IFIFO if wanted => Node::Fifo,
+            SFlag::S_IFCHR if whole => Node::CharDevice(device()),
+            SFlag::S_IFBLK if whole => Node::BlockDevice(device()),
+            SFlag::S_IFIFO if whole => Node::Fifo,
             _ => return Ok(()),
         };
         outcome.files += 1;
-        outcome.entries.push((
-            name,
-            Entry {
-                meta: meta(&stat),
-                node,
-            },
-        ));
+        let meta = meta(&wanted.stat);
+        outcome.entries.push((wanted.name, Entry { meta, node }));
         Ok(())
     }
 
-    /// A regular file: as the stat cache has it, or to be read.
-    fn file(&self, identity: Identity, known: &[Seen], name: Name, stat: &FileStat, outcome: &mut Outcome) {
-        let stamp = Stamp::of(stat);
-        let meta = meta(stat);
-        let before = known
-            .binary_search_by(|seen| seen.name.cmp(&name))
-            .ok()
-            .map(|at| &known[at]);
-        match before {
-            Some(seen) if seen.stamp == stamp && stat.st_dev == identity.device => {
-                outcome.unseen.push(seen.content.clone());
-                outcome.seen.push(seen.clone());
-                let node = Node::File(seen.content.clone());
-                outcome.entries.push((name, Entry { meta, node }));
-            }
-            _ => outcome.to_read.push((name, meta, stamp)),
+    fn subdirectory(&self, visit: &Visit<'_>, wanted: Wanted, left_out: bool, outcome: &mut Outcome) {
+        let text = shown(&wanted.path);
+        let hidden =
+            |scope: &Scope, ignore: &Ignore| scope.is_ignored() && !ignore.may_contain_reincluded(&text);
+        if hidden(&wanted.ignored, self.ignore) || hidden(&wanted.excluded, self.exclude) {
+            return;
         }
+        let within = matches!(visit.task.reach, Reach::All);
+        let selected = matches!(wanted.reach, Reach::All) && !left_out;
+        let meta = if within || self.parents {
+            meta(&wanted.stat)
+        } else {
+            plain_directory()
+        };
+        let number = self.add(Some((visit.task.number, wanted.name.clone())), meta, !selected);
+        outcome.tasks.push(Task::Directory(DirectoryTask {
+            number,
+            parent: Arc::clone(visit.directory),
+            name: Some(wanted.name),
+            path: wanted.path,
+            reach: wanted.reach,
+            ignored: wanted.ignored,
+            excluded: wanted.excluded,
+        }));
     }
 
     /// Selects what a link leads to that a pattern met, on its way or at its end.
@@ -280,7 +288,7 @@ impl Walk<'_> {
         name: &Name,
         wanted: bool,
     ) {
-        let Ok(target) = GuestPath::from_iter(directory.iter().cloned()).join(target) else {
+        let Ok(target) = directory.iter().cloned().collect::<GuestPath>().join(target) else {
             return;
         };
         if wanted {
@@ -324,6 +332,22 @@ impl Walk<'_> {
             found.seen.extend(fresh);
         });
         Ok(())
+    }
+}
+
+/// A regular file: as the stat cache has it, or to be read.
+fn file(visit: &Visit<'_>, name: Name, stat: &FileStat, outcome: &mut Outcome) {
+    let stamp = Stamp::of(stat);
+    let meta = meta(stat);
+    let before = visit.known.binary_search_by(|seen| seen.name.cmp(&name));
+    match before.ok().map(|at| &visit.known[at]) {
+        Some(seen) if seen.stamp == stamp && stat.st_dev == visit.identity.device => {
+            outcome.unseen.push(seen.content.clone());
+            outcome.seen.push(seen.clone());
+            let node = Node::File(seen.content.clone());
+            outcome.entries.push((name, Entry { meta, node }));
+        }
+        _ => outcome.to_read.push((name, meta, stamp)),
     }
 }
 

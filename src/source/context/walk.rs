@@ -196,7 +196,7 @@ impl<'a> Walk<'a> {
         while let Some(task) = self.take() {
             let outcome = match task {
                 _ if self.cancel.is_cancelled() => Err(ContextError::Cancelled),
-                Task::Directory(task) => self.directory(task),
+                Task::Directory(task) => self.directory(&task),
                 Task::Files(task) => self.read_files(task, &mut writer),
             };
             self.finish(outcome);

@@ -18,6 +18,14 @@ pub(super) enum Child {
     Open(Meta, Box<Open>),
 }
 
+/// What came of entering a child.
+pub(super) enum Entered {
+    /// It is a directory, now open.
+    Open,
+    Missing,
+    NoDirectory,
+}
+
 /// A directory with changes; `None` in `changes` is a removal.
 pub(super) struct Open {
     base: Option<(TreeRef, Directory)>,
@@ -53,28 +61,26 @@ impl Open {
         }
     }
 
-    /// The child directory `name`, opened; the inner error says why there is none.
-    pub(super) fn child(
-        &mut self,
-        store: &Arc<dyn Store>,
-        name: &Name,
-    ) -> StoreResult<Result<&mut Open, &'static str>> {
+    /// Opens the child directory `name`, if it is one.
+    pub(super) fn enter(&mut self, store: &Arc<dyn Store>, name: &Name) -> StoreResult<Entered> {
         let entry = match self.changes.get(name) {
-            Some(Some(Child::Open(..))) => return Ok(self.opened(name).ok_or("not found")),
+            Some(Some(Child::Open(..))) => return Ok(Entered::Open),
             Some(Some(Child::Entry(entry))) => Some(entry.clone()),
             Some(None) => None,
             None => self.stored_entry(name)?,
         };
-        let Some(entry) = entry else {
-            return Ok(Err("not found"));
-        };
-        let Node::Directory(node) = entry.node else {
-            return Ok(Err("not a directory"));
-        };
-        let open = Box::new(Self::stored(store, node)?);
-        self.changes
-            .insert(name.clone(), Some(Child::Open(entry.meta, open)));
-        Ok(self.opened(name).ok_or("not found"))
+        Ok(match entry {
+            None => Entered::Missing,
+            Some(Entry {
+                meta,
+                node: Node::Directory(node),
+            }) => {
+                let open = Box::new(Self::stored(store, node)?);
+                self.changes.insert(name.clone(), Some(Child::Open(meta, open)));
+                Entered::Open
+            }
+            Some(_) => Entered::NoDirectory,
+        })
     }
 
     /// The child directory `name` if it is open.
@@ -86,22 +92,13 @@ impl Open {
     }
 
     /// Makes a new, empty directory `name`, open.
-    pub(super) fn create(&mut self, name: &Name, meta: &Meta) -> &mut Open {
-        let empty = || {
-            let open = Self {
-                base: None,
-                changes: BTreeMap::new(),
-            };
-            Child::Open(meta.clone(), Box::new(open))
+    pub(super) fn create(&mut self, name: &Name, meta: &Meta) {
+        let open = Self {
+            base: None,
+            changes: BTreeMap::new(),
         };
-        let slot = self.changes.entry(name.clone()).or_insert(None);
-        if !matches!(slot, Some(Child::Open(..))) {
-            *slot = None;
-        }
-        match slot.get_or_insert_with(empty) {
-            Child::Open(_, open) => open,
-            Child::Entry(_) => unreachable!("the slot was emptied unless it is open"),
-        }
+        self.changes
+            .insert(name.clone(), Some(Child::Open(meta.clone(), Box::new(open))));
     }
 
     /// All entries as they now are.

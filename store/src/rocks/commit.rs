@@ -51,7 +51,7 @@ impl Op {
         Ok(())
     }
 
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }
 }
@@ -173,8 +173,7 @@ impl Committer {
 impl Round {
     fn write(&self, db: &DB) -> StoreResult<()> {
         if self.flush {
-            let families: Vec<_> = Family::BULK
-                .into_iter()
+            let families: Vec<_> = Family::all()
                 .map(|family| schema::handle(db, family))
                 .collect::<Result<_, _>>()?;
             let mut options = FlushOptions::default();

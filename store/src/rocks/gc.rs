@@ -9,13 +9,13 @@ use std::sync::PoisonError;
 
 use rocksdb::IteratorMode;
 
+use super::RocksStore;
 use super::commit::Op;
 use super::failure::database;
-use super::pins::{ShortIds, short};
+use super::pins::{Kind, ShortIds, short};
 use super::schema::Family;
-use super::{RocksStore, schema};
 use crate::tree::encode::{Named, visit_named};
-use crate::{Content, Data, RecordKind, Store, StoreError, StoreResult, TreeId, blob, directory};
+use crate::{Content, Data, Record, RecordKind, Store, StoreError, StoreResult, TreeId, blob, directory};
 
 /// So many keys are deleted under one lock.
 const BATCH: usize = 512;
@@ -56,10 +56,9 @@ impl RocksStore {
         let marks = self.mark()?;
         let mut swept = Swept::default();
         let chunk = |key: &[u8; 32]| marks.chunks.contains(&short(key));
-        (swept.chunks_kept, swept.chunks) =
-            self.sweep(Family::Presence, &[Family::Presence, Family::Chunks], &chunk)?;
+        (swept.chunks_kept, swept.chunks) = self.sweep(Kind::Chunk, &chunk)?;
         let node = |key: &[u8; 32]| marks.nodes.contains(&TreeId::from_bytes(*key));
-        (swept.nodes_kept, swept.nodes) = self.sweep(Family::Trees, &[Family::Trees], &node)?;
+        (swept.nodes_kept, swept.nodes) = self.sweep(Kind::Node, &node)?;
         if swept.chunks > swept.chunks_kept / 4 {
             self.compact()?;
         }
@@ -69,15 +68,28 @@ impl RocksStore {
     fn mark(&self) -> StoreResult<Marks> {
         let mut marks = Marks::default();
         marks.ahead.push(directory::empty().tree);
+        marks.ahead.extend(self.pins.roots().iter().map(|root| root.tree));
+        self.mark_ahead(&mut marks)?;
         for kind in RecordKind::ALL {
-            for (_, record) in self.records(kind, b"")? {
-                marks.ahead.extend(record.roots.iter().map(|root| root.tree));
-                for content in &record.contents {
-                    self.mark_content(content, &mut marks)?;
-                }
+            for (key, record) in self.records(kind, b"")? {
+                self.mark_record(&record, &mut marks).inspect_err(|error| {
+                    let key = String::from_utf8_lossy(&key);
+                    tracing::error!(?kind, %key, %error, "nothing is swept: a record names what cannot be read");
+                })?;
             }
         }
-        marks.ahead.extend(self.pins.roots().iter().map(|root| root.tree));
+        Ok(marks)
+    }
+
+    fn mark_record(&self, record: &Record, marks: &mut Marks) -> StoreResult<()> {
+        for content in &record.contents {
+            self.mark_content(content, marks)?;
+        }
+        marks.ahead.extend(record.roots.iter().map(|root| root.tree));
+        self.mark_ahead(marks)
+    }
+
+    fn mark_ahead(&self, marks: &mut Marks) -> StoreResult<()> {
         while let Some(id) = marks.ahead.pop() {
             if !marks.nodes.insert(id) {
                 continue;
@@ -87,10 +99,10 @@ impl RocksStore {
                     marks.ahead.push(id);
                     Ok(())
                 }
-                Named::Content(content) => self.mark_content(&content, &mut marks),
+                Named::Content(content) => self.mark_content(&content, marks),
             })?;
         }
-        Ok(marks)
+        Ok(())
     }
 
     fn mark_content(&self, content: &Content, marks: &mut Marks) -> StoreResult<()> {
@@ -106,16 +118,14 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Deletes the keys of `listed` that are neither marked nor pinned from `families`; how many stayed and went.
-    fn sweep(
-        &self,
-        listed: Family,
-        families: &[Family],
-        marked: &dyn Fn(&[u8; 32]) -> bool,
-    ) -> StoreResult<(u64, u64)> {
+    /// Deletes what of a kind is neither marked nor pinned; how many stayed and went.
+    fn sweep(&self, kind: Kind, marked: &dyn Fn(&[u8; 32]) -> bool) -> StoreResult<(u64, u64)> {
         let (mut kept, mut deleted) = (0, 0);
         let mut batch = Vec::with_capacity(BATCH);
-        let family = schema::handle(&self.db, listed)?;
+        let family = self.family(match kind {
+            Kind::Chunk => Family::Presence,
+            Kind::Node => Family::Trees,
+        })?;
         for found in self.db.iterator_cf(family, IteratorMode::Start) {
             let (key, _) = found.map_err(database("listing what is stored"))?;
             let key: [u8; 32] = (*key).try_into().map_err(|_| StoreError::Malformed {
@@ -128,26 +138,35 @@ impl RocksStore {
             }
             batch.push(key);
             if batch.len() == BATCH {
-                let gone = self.delete_unpinned(&batch, families)?;
+                let gone = self.delete_unpinned(&batch, kind)?;
                 (kept, deleted) = (kept + batch.len() as u64 - gone, deleted + gone);
                 batch.clear();
             }
         }
-        let gone = self.delete_unpinned(&batch, families)?;
+        let gone = self.delete_unpinned(&batch, kind)?;
         Ok((kept + batch.len() as u64 - gone, deleted + gone))
     }
 
     /// Under the pins' lock: whoever pins a key later finds it gone and writes it anew.
-    fn delete_unpinned(&self, keys: &[[u8; 32]], families: &[Family]) -> StoreResult<u64> {
-        let pins = self.pins.lock();
+    fn delete_unpinned(&self, keys: &[[u8; 32]], kind: Kind) -> StoreResult<u64> {
+        let mut deleted = 0;
+        let mut pins = self.pins.lock();
         let mut ops = Vec::new();
-        for key in keys.iter().filter(|key| !pins.contains(key)) {
-            ops.extend(families.iter().map(|family| Op::delete(*family, key)));
+        for key in keys {
+            if pins.contains(key) {
+                continue;
+            }
+            pins.forget(kind, key);
             self.nodes.remove(&TreeId::from_bytes(*key));
+            let families = match kind {
+                Kind::Chunk => &[Family::Presence, Family::Chunks][..],
+                Kind::Node => &[Family::Trees],
+            };
+            ops.extend(families.iter().map(|family| Op::delete(*family, key)));
+            deleted += 1;
         }
-        let deleted = ops.len() / families.len();
         self.write(ops, "sweeping")?;
-        Ok(deleted as u64)
+        Ok(deleted)
     }
 
     /// Has the database drop what was deleted, blob files included.

@@ -34,12 +34,11 @@ pub(super) enum Family {
 }
 
 impl Family {
-    /// Those whose data is durable by a flush.
-    pub(super) const BULK: [Self; 3] = [Self::Chunks, Self::Presence, Self::Trees];
-
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let records = RecordKind::ALL.into_iter().map(Self::Records);
-        Self::BULK.into_iter().chain([Self::Meta]).chain(records)
+        [Self::Meta, Self::Chunks, Self::Presence, Self::Trees]
+            .into_iter()
+            .chain(records)
     }
 
     fn name(self) -> &'static str {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Range as Span;
 
 use nix::errno::Errno;
+use silt_store::Data;
 
-use crate::content::{Content, Contents};
+use super::{Content, Contents};
 use crate::error::{Reply, io_errno};
 use crate::staging::{Block, Range, Staging};
 
@@ -117,6 +118,34 @@ impl Pieces {
             }
             _ => None,
         }
+    }
+
+    /// The large stored file that these pieces are an edition of, and what differs from it: `None` where that is not most of them.
+    pub(crate) fn edition(&self) -> Option<(silt_store::Content, Vec<Span<u64>>)> {
+        let kept = |start: u64, piece: &Piece| match piece {
+            Piece::Shared(shared) if shared.offset == start => shared.content.sealed(),
+            _ => None,
+        };
+        let base = self.map.iter().find_map(|(start, piece)| kept(*start, piece))?;
+        if !matches!(base.data, Data::List(_)) || self.len > base.len.saturating_mul(2) {
+            return None;
+        }
+        let mut dirty = Vec::new();
+        let mut clean = 0;
+        let mut done = 0;
+        for (&start, piece) in &self.map {
+            if kept(start, piece).as_ref() == Some(&base) {
+                if done < start {
+                    dirty.push(done..start);
+                }
+                clean += piece.len();
+                done = start + piece.len();
+            }
+        }
+        if done < self.len {
+            dirty.push(done..self.len);
+        }
+        (clean > self.len / 2).then_some((base, dirty))
     }
 
     fn insert(&mut self, start: u64, piece: Piece) {
@@ -328,109 +357,4 @@ impl Pieces {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-    use silt_store::MemoryStore;
-
-    use super::*;
-
-    #[derive(Debug, Clone)]
-    enum Op {
-        Write(u64, Vec<u8>),
-        Truncate(u64),
-        Punch(u64, u64),
-        /// Freezes what is there and goes on over it.
-        Freeze,
-        /// Places bytes of what was first frozen.
-        Place(u64, u64, u64),
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        let at = 0_u64..5000;
-        prop_oneof![
-            4 => (at.clone(), prop::collection::vec(any::<u8>(), 0..2000)).prop_map(|(at, data)| Op::Write(at, data)),
-            1 => at.clone().prop_map(Op::Truncate),
-            1 => (at.clone(), 0_u64..3000).prop_map(|(at, len)| Op::Punch(at, len)),
-            1 => Just(Op::Freeze),
-            1 => (at, 0_u64..100, 1_u64..100).prop_map(|(at, from, len)| Op::Place(at, from, len)),
-        ]
-    }
-
-    /// The data ranges by `next_data`, as a mask of bytes.
-    fn data_mask(pieces: &Pieces, contents: &Contents) -> Vec<bool> {
-        let mut mask = vec![false; pieces.len() as usize];
-        let mut offset = 0;
-        while let Some(data) = pieces.next_data(contents, offset).unwrap() {
-            assert!(
-                data.end > offset && data.end <= pieces.len(),
-                "{data:?} after {offset}"
-            );
-            mask[data.start as usize..data.end as usize].fill(true);
-            offset = data.end;
-        }
-        mask
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_are_a_vector_of_bytes(ops in prop::collection::vec(op(), 1..40), limit in 0_u64..8000) {
-            let dir = tempfile::tempdir().unwrap();
-            let staging = Staging::new(dir.path(), limit).unwrap();
-            let contents = Contents::new(Arc::new(MemoryStore::new()));
-            let mut pieces = Pieces::default();
-            let mut model: Vec<u8> = Vec::new();
-            let mut first: Option<(Content, Vec<u8>)> = None;
-            for op in ops {
-                match op {
-                    Op::Write(at, data) => {
-                        pieces.write(at, &data, &staging).unwrap();
-                        let end = at as usize + data.len();
-                        if !data.is_empty() {
-                            model.resize(model.len().max(end), 0);
-                            model[at as usize..end].copy_from_slice(&data);
-                        }
-                    }
-                    Op::Truncate(len) => {
-                        pieces.truncate(len);
-                        model.resize(len as usize, 0);
-                    }
-                    Op::Punch(at, len) => {
-                        pieces.punch(&(at..at + len));
-                        let end = (at + len).min(model.len() as u64);
-                        if at < end {
-                            model[at as usize..end as usize].fill(0);
-                        }
-                    }
-                    Op::Freeze => {
-                        let content = Content::freeze(std::mem::take(&mut pieces));
-                        first.get_or_insert_with(|| (content.clone(), model.clone()));
-                        pieces = Pieces::of(content);
-                    }
-                    Op::Place(at, from, len) => {
-                        if let Some((content, bytes)) = &first && from + len <= content.len() {
-                            pieces.place(at, content.clone(), from, len);
-                            let end = (at + len) as usize;
-                            model.resize(model.len().max(end), 0);
-                            model[at as usize..end].copy_from_slice(&bytes[from as usize..(from + len) as usize]);
-                        }
-                    }
-                }
-                prop_assert_eq!(pieces.len(), model.len() as u64);
-                prop_assert_eq!(pieces.covered, pieces.map.values().map(Piece::len).sum::<u64>());
-                let mut bytes = vec![0xaa; model.len() + 10];
-                let count = pieces.read_at(&contents, 0, &mut bytes).unwrap();
-                prop_assert_eq!(&bytes[..count], &model[..]);
-                let mask = data_mask(&pieces, &contents);
-                prop_assert!(model.iter().zip(&mask).all(|(byte, data)| *data || *byte == 0));
-            }
-            if let Some((content, bytes)) = first {
-                let mut seen = vec![0; bytes.len()];
-                content.read_at(&contents, 0, &mut seen).unwrap();
-                prop_assert_eq!(seen, bytes);
-            }
-            drop(pieces);
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,11 @@
 //! `RUN --mount`: its options, by type. Spec: Dockerfile reference, "RUN --mount" and its sections.
 
+mod kind;
+mod text;
+
+pub(in crate::plan) use self::kind::MountKind;
+use self::kind::{MAIN_NAMES, main_name};
+use self::text::{bytes, fields};
 use super::{SourceName, invalid};
 use crate::dockerfile::{Span, diagnostic, ignore};
 use crate::plan::error::{PlanError, PlanErrorKind};
@@ -7,38 +13,8 @@ use crate::plan::planner::{Step, Tree};
 use crate::plan::state::join;
 use crate::plan::{CacheSharing, Edge, MountOwner, MountSource, RunMount, RunMountKind};
 
-/// The types that executors perform. The others are refused here, with their line, rather than in the middle of a build.
-const PERFORMED: &[&str] = &["bind", "tmpfs"];
-
-const TYPES: &[&str] = &["bind", "cache", "tmpfs", "secret", "ssh"];
-
-/// The options of a type, by their main names. Reference, the tables of "RUN --mount=type=...".
-fn options(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "bind" => &["type", "target", "source", "from", "readwrite", "readonly"],
-        "cache" => &[
-            "type",
-            "id",
-            "target",
-            "readonly",
-            "readwrite",
-            "sharing",
-            "from",
-            "source",
-            "mode",
-            "uid",
-            "gid",
-        ],
-        "tmpfs" => &["type", "target", "size"],
-        "secret" => &[
-            "type", "id", "target", "source", "env", "required", "mode", "uid", "gid",
-        ],
-        _ => &["type", "id", "target", "required", "mode", "uid", "gid"],
-    }
-}
-
 /// A mount as written: its options in order, aliases resolved.
-pub(super) struct Mount {
+pub(in crate::plan) struct Mount {
     options: Vec<(&'static str, Option<String>)>,
     span: Span,
 }
@@ -61,8 +37,8 @@ impl Mount {
             options.push((name, value));
         }
         let this = Self { options, span };
-        if let Some(kind) = this.get("type").filter(|kind| !kind.contains('$')) {
-            this.check(kind)?;
+        if !this.get("type").unwrap_or_default().contains('$') {
+            this.check()?;
         }
         this.source_name()
             .map_or(Ok(()), |source| SourceName::new(&source.name, span).map(drop))?;
@@ -78,32 +54,50 @@ impl Mount {
             .and_then(|(_, value)| value.as_deref())
     }
 
-    fn kind(&self) -> String {
-        self.get("type").unwrap_or("bind").to_ascii_lowercase()
+    /// The type, when it needn't be expanded first.
+    pub(in crate::plan) fn kind(&self) -> Option<MountKind> {
+        self.get("type").map_or(Some(MountKind::Bind), MountKind::parse)
+    }
+
+    /// What a cache, secret or agent is called.
+    pub(in crate::plan) fn id(&self) -> String {
+        let target = self.get("target").unwrap_or_default();
+        match (self.get("id").or(self.get("source")), self.kind()) {
+            (Some(id), _) => id.to_owned(),
+            (None, Some(MountKind::Ssh)) => "default".to_owned(),
+            (None, Some(MountKind::Secret)) => base(target).to_owned(),
+            (None, _) => ignore::clean(target),
+        }
+    }
+
+    /// Whether a step fails without it.
+    pub(in crate::plan) fn is_required(&self) -> bool {
+        self.is_on("required").ok().flatten().unwrap_or(false)
     }
 
     /// The stage, context or image it shows.
     pub(super) fn source_name(&self) -> Option<SourceName> {
         let from = self.get("from").filter(|from| !from.is_empty())?;
-        let is_scratch = from == "scratch" && self.kind() == "cache";
+        let is_scratch = from == "scratch" && self.kind() == Some(MountKind::Cache);
         (!is_scratch).then(|| SourceName {
             name: from.to_owned(),
             span: self.span,
         })
     }
 
-    fn check(&self, kind: &str) -> Result<(), PlanError> {
-        let kind = kind.to_ascii_lowercase();
-        if !TYPES.contains(&kind.as_str()) {
-            return Err(invalid("--mount type", &kind, "bind, cache, tmpfs, secret or ssh").at(self.span));
-        }
+    /// The type, if the options are its.
+    fn check(&self) -> Result<MountKind, PlanError> {
+        let kind = self.kind().ok_or_else(|| {
+            let value = self.get("type").unwrap_or_default();
+            invalid("--mount type", value, "bind, cache, tmpfs, secret or ssh").at(self.span)
+        })?;
         match self
             .options
             .iter()
-            .find(|(name, _)| !options(&kind).contains(name))
+            .find(|(name, _)| !kind.options().contains(name))
         {
-            Some((name, _)) => Err(unknown_option(name, Some(&kind)).at(self.span)),
-            None => Ok(()),
+            Some((name, _)) => Err(unknown_option(name, Some(kind)).at(self.span)),
+            None => Ok(kind),
         }
     }
 
@@ -121,7 +115,7 @@ impl Mount {
             options,
             span: self.span,
         };
-        this.check(&this.kind())?;
+        this.check()?;
         Ok(this)
     }
 
@@ -132,28 +126,24 @@ impl Mount {
         further: &mut Vec<Edge>,
         others: &[RunMount],
     ) -> Result<RunMount, PlanError> {
-        let kind = self.kind();
-        if !PERFORMED.contains(&kind.as_str()) {
-            return Err(PlanErrorKind::Unsupported {
-                what: format!("RUN --mount=type={kind}"),
-            }
-            .at(self.span));
+        let kind = self.check()?;
+        if !kind.is_performed() {
+            let what = format!("RUN --mount=type={}", kind.name());
+            return Err(PlanErrorKind::Unsupported { what }.at(self.span));
         }
         let mut target = self.get("target").map(str::to_owned);
-        let kind = match kind.as_str() {
-            "bind" => self.bind(step, further)?,
-            "tmpfs" => RunMountKind::Tmpfs { size: self.size()? },
-            "cache" => self.cache(step, further)?,
-            "secret" => {
+        let kind = match kind {
+            MountKind::Bind => self.bind(step, further)?,
+            MountKind::Tmpfs => RunMountKind::Tmpfs { size: self.size()? },
+            MountKind::Cache => self.cache(step, further)?,
+            MountKind::Secret => {
                 let (kind, path) = self.secret(target.as_deref())?;
                 target = path;
                 kind
             }
-            _ => {
-                let number = others
-                    .iter()
-                    .filter(|other| matches!(other.kind, RunMountKind::Ssh { .. }))
-                    .count();
+            MountKind::Ssh => {
+                let is_ssh = |other: &&RunMount| matches!(other.kind, RunMountKind::Ssh { .. });
+                let number = others.iter().filter(is_ssh).count();
                 target.get_or_insert_with(|| format!("/run/buildkit/ssh_agent.{number}"));
                 self.ssh()?
             }
@@ -198,10 +188,10 @@ impl Mount {
     }
 
     fn cache(&self, step: &mut Step<'_, '_>, further: &mut Vec<Edge>) -> Result<RunMountKind, PlanError> {
-        let id = match self.get("id") {
-            Some(id) => id.to_owned(),
-            None => ignore::clean(self.get("target").unwrap_or_default()),
-        };
+        let id = self.get("id").map_or_else(
+            || ignore::clean(self.get("target").unwrap_or_default()),
+            str::to_owned,
+        );
         let id = match step.input().build_arg("BUILDKIT_CACHE_MOUNT_NS") {
             Some(namespace) => format!("{namespace}/{id}"),
             None => id,
@@ -218,10 +208,9 @@ impl Mount {
     }
 
     fn ssh(&self) -> Result<RunMountKind, PlanError> {
-        let id = self.get("id").unwrap_or("default").to_owned();
         let required = self.is_on("required")?.unwrap_or(false);
         Ok(RunMountKind::Ssh {
-            id,
+            id: self.id(),
             required,
             owner: self.owner(0o600)?,
         })
@@ -246,27 +235,15 @@ impl Mount {
 
     /// A secret and the path of its file, if it has one.
     fn secret(&self, target: Option<&str>) -> Result<(RunMountKind, Option<String>), PlanError> {
-        let base = |path: &str| {
-            path.trim_end_matches('/')
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+        let message = match (self.get("id"), self.get("source"), target) {
+            (Some(_), Some(_), _) => Some("a secret mount has an id or a source, not both"),
+            (None, None, None) => Some("a secret mount needs an id or a target"),
+            _ => None,
         };
-        let id = match (self.get("id"), self.get("source"), target) {
-            (Some(_), Some(_), _) => {
-                let message = "a secret mount has an id or a source, not both";
-                return Err(PlanErrorKind::Conflict { message }.at(self.span));
-            }
-            (Some(id), None, _) | (None, Some(id), _) => id.to_owned(),
-            (None, None, Some(target)) => base(target),
-            (None, None, None) => {
-                return Err(PlanErrorKind::Conflict {
-                    message: "a secret mount needs an id or a target",
-                }
-                .at(self.span));
-            }
-        };
+        if let Some(message) = message {
+            return Err(PlanErrorKind::Conflict { message }.at(self.span));
+        }
+        let id = self.id();
         let env = self.get("env").map(str::to_owned);
         let path = match (target, &env) {
             (Some(target), _) => Some(target.to_owned()),
@@ -337,124 +314,17 @@ impl Mount {
     }
 }
 
-fn unknown_option(key: &str, kind: Option<&str>) -> PlanErrorKind {
-    let near = diagnostic::closest(key, kind.map_or(MAIN_NAMES, options).iter().copied());
+/// The last part of a path.
+fn base(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
+fn unknown_option(key: &str, kind: Option<MountKind>) -> PlanErrorKind {
+    let known = kind.map_or(MAIN_NAMES, MountKind::options);
+    let near = diagnostic::closest(key, known.iter().copied());
     PlanErrorKind::UnknownMountOption {
         key: key.to_owned(),
-        kind: kind.map(str::to_owned),
+        kind: kind.map(|kind| kind.name().to_owned()),
         near,
-    }
-}
-
-const MAIN_NAMES: &[&str] = &[
-    "type",
-    "from",
-    "source",
-    "target",
-    "readonly",
-    "readwrite",
-    "id",
-    "sharing",
-    "required",
-    "mode",
-    "uid",
-    "gid",
-    "size",
-    "env",
-];
-
-fn main_name(key: &str) -> Option<&'static str> {
-    let key = match key {
-        "src" => "source",
-        "dst" | "destination" => "target",
-        "ro" => "readonly",
-        "rw" => "readwrite",
-        key => key,
-    };
-    MAIN_NAMES.iter().copied().find(|name| *name == key)
-}
-
-/// Comma-separated values: a field in double quotes may hold commas, and `""` for a quote.
-fn fields(text: &str) -> Vec<String> {
-    let mut fields = Vec::new();
-    let mut field = String::new();
-    let mut is_quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if !is_quoted && field.is_empty() => is_quoted = true,
-            '"' if is_quoted && chars.next_if_eq(&'"').is_some() => field.push('"'),
-            '"' if is_quoted => is_quoted = false,
-            ',' if !is_quoted => fields.push(std::mem::take(&mut field)),
-            c => field.push(c),
-        }
-    }
-    fields.push(field);
-    fields
-}
-
-/// `64m`, `1.5GiB`, `1024`: powers of 1024.
-fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let end = lower
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(end);
-    let unit = unit.trim();
-    let unit = unit
-        .strip_suffix("ib")
-        .or_else(|| unit.strip_suffix('b'))
-        .unwrap_or(unit);
-    let power = match unit {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
-    };
-    let scale = 1024_u64.pow(power);
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(scale);
-    }
-    let number = number.parse::<f64>().ok().filter(|number| *number >= 0.0)?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a fraction of a unit is inexact anyway"
-    )]
-    let bytes = number * scale as f64;
-    (bytes < 9e18).then_some(bytes as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, expected) in [
-            ("1024", Some(1024)),
-            ("64m", Some(64 << 20)),
-            ("1GiB", Some(1 << 30)),
-            ("1.5k", Some(1536)),
-            ("2 mb", Some(2 << 20)),
-            ("", None),
-            ("x", None),
-            ("-1", None),
-            ("1x", None),
-            ("99999999999999p", None),
-        ] {
-            assert_eq!(bytes(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn fields_may_be_quoted() {
-        assert_eq!(
-            fields(r#"type=bind,"target=/a,b",ro"#),
-            ["type=bind", "target=/a,b", "ro"]
-        );
-        assert_eq!(fields(""), [""]);
     }
 }
