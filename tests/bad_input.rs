@@ -70,7 +70,7 @@ fn files_that_are_not_in_the_context() {
     scene.write("bad/.dockerignore", "ignored\n");
     scene.write("bad/ignored", "x\n");
     refused(&scene, "FROM debian\nCOPY missing /\n").fails(1, &["missing", "COPY"]);
-    refused(&scene, "FROM debian\nCOPY ignored /\n").fails(1, &["ignored", ".dockerignore"]);
+    refused(&scene, "FROM debian\nCOPY ignored /\n").fails(1, &["ignored", "ignore file"]);
     refused(&scene, "FROM debian\nCOPY *.none /\n").fails(1, &["*.none"]);
     refused(&scene, "FROM debian\nCOPY there missing /\n").fails(1, &["missing"]);
     refused(&scene, "FROM debian\nCOPY there there /not-a-folder\n").fails(1, &["/not-a-folder"]);
