@@ -174,7 +174,10 @@ fn run_passes_on_what_docker_run_does() {
     assert_eq!(run(&["debian", "sh", "-c", "exit 9"]).status, 9);
     assert_eq!(run(&["debian", "no-such-program"]).status, 127);
     assert_eq!(run(&["debian", "/etc/passwd"]).status, 126);
-    assert_eq!(run(&["debian", "sh", "-c", "sh -c 'kill -TERM $$'; exit $?"]).status, 143);
+    assert_eq!(
+        run(&["debian", "sh", "-c", "sh -c 'kill -TERM $$'; exit $?"]).status,
+        143
+    );
     assert_eq!(
         run(&[
             "-e",
