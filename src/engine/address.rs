@@ -49,7 +49,7 @@ impl Engine {
         }
         match self.containers.find(text) {
             Ok(container) => Ok(Origin {
-                tree: container.filesystem()?,
+                tree: container.filesystem(&self.store)?,
                 below: container.base(),
                 config: container.record().config,
                 name: text.to_owned(),

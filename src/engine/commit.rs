@@ -28,7 +28,7 @@ impl Engine {
             &record,
             base.as_ref(),
             config,
-            (container.base(), container.filesystem()?),
+            (container.base(), container.filesystem(&self.store)?),
         )?;
         self.images.put(&image, name.as_slice())?;
         Ok(Outcome::Built(BuiltImage {

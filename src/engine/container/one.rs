@@ -1,17 +1,18 @@
 //! One container: started, watched, signalled, stopped, waited for; and what it left.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
-use silt_store::{Lease, Store, TreeRef};
+use silt_store::{Edit, GuestPath, Lease, Node, Store, StoreResult, TreeRef, directory};
 
 use crate::engine::container::log::Log;
 use crate::engine::container::{ContainerRecord, ContainerState, Containers, Copiers, Streams};
 use crate::engine::error::EngineError;
-use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec};
+use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec, Stub};
 use crate::snapshot::{Snapshot, SnapshotStrategy, Workspace};
 
 /// A container of the store, running or not.
@@ -284,16 +285,16 @@ impl Container {
     }
 
     /// Its filesystem: as it left it, or as it is now.
-    pub(crate) fn filesystem(&self) -> Result<TreeRef, EngineError> {
+    pub(crate) fn filesystem(&self, store: &Arc<dyn Store>) -> Result<TreeRef, EngineError> {
         let inner = self.inner();
-        match &inner.workspace {
-            Some(workspace) => {
-                let snapshot = workspace.checkpoint()?;
-                drop(inner);
-                Ok(snapshot.sealed()?)
-            }
-            None => Ok(inner.filesystem),
-        }
+        let (Some(workspace), Some(running)) = (&inner.workspace, &inner.running) else {
+            return Ok(inner.filesystem);
+        };
+        let running = Arc::clone(running);
+        sync(&running);
+        let snapshot = workspace.checkpoint()?;
+        drop(inner);
+        Ok(without_stubs(store, snapshot.sealed()?, running.created_stubs())?)
     }
 
     /// After a restart of the engine: whether it ran when the former engine died, and how it counts now.
@@ -311,6 +312,33 @@ impl Container {
         }
         Ok(())
     }
+}
+
+/// Has the kernel hand over what a container wrote and it still holds.
+fn sync(running: &Running) {
+    let root = File::open(format!("/proc/{}/root", running.pid()));
+    if let Err(error) = root.and_then(|root| nix::unistd::syncfs(root).map_err(Into::into)) {
+        tracing::warn!(%error, "a running container's filesystem was not synced before it was looked at");
+    }
+}
+
+/// A tree without the mount points that the sandbox made, unless something is in them.
+fn without_stubs(store: &Arc<dyn Store>, tree: TreeRef, stubs: &[Stub]) -> StoreResult<TreeRef> {
+    let mut edit = Edit::new(Arc::clone(store), tree)?;
+    for stub in stubs.iter().rev() {
+        let Ok(path) = GuestPath::parse(stub.path.as_bytes()) else {
+            continue;
+        };
+        let empty = match edit.lookup(&path)?.map(|entry| entry.node) {
+            Some(Node::File(content)) => content.len == 0,
+            Some(Node::Directory(node)) => node == directory::empty(),
+            _ => false,
+        };
+        if empty {
+            edit.remove(&path)?;
+        }
+    }
+    edit.finish()
 }
 
 /// Exit status as a shell gives it, whether memory was the reason, and what went wrong on our side.
