@@ -25,15 +25,18 @@ demo: ## Build the redis example from nothing, run it, ask it PING
 test: ## Formatting, lints, documentation, licences, all tests
 	@.ci/install build test
 	cargo fmt --all --check
+	cargo fmt --manifest-path benches/Cargo.toml --check
 	$(cargo) clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --manifest-path benches/Cargo.toml --all-targets -- -D warnings
 	$(cargo) test --locked --workspace
+	cargo test --locked --manifest-path benches/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" && export RUSTDOCFLAGS && $(cargo) doc --locked --workspace --no-deps --document-private-items
 	.ci/deny
 
 bench: ## Compare Silt with Docker and buildah on this machine
 	@.ci/install build bench
 	$(cargo) build --locked --release
-	cargo run --locked --release --manifest-path benches/Cargo.toml -- --silt $(TARGET)/release/silt
+	cargo run --locked --release --manifest-path benches/Cargo.toml -- --silt $(TARGET)/release/silt --out benches/results
 
 install: build ## Install the binary below PREFIX (/usr/local)
 	install -D -m 0755 $(TARGET)/release/silt $(DESTDIR)$(PREFIX)/bin/silt

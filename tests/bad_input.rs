@@ -46,12 +46,18 @@ fn dockerfiles_that_mean_nothing() {
 #[test]
 fn flags_that_do_not_exist() {
     let scene = Scene::empty();
+    let context = scene.context("empty", "FROM scratch\n");
     scene
         .silt(["build", "--no-cash", "."])
         .fails(2, &["--no-cash", "--no-cache"]);
     scene.silt(["biuld", "."]).fails(2, &["biuld", "build"]);
     scene
-        .silt(["build", "-t", "UPPER:case:twice", "."])
+        .silt([
+            "build".as_ref(),
+            "-t".as_ref(),
+            "UPPER:case:twice".as_ref(),
+            context.as_os_str(),
+        ])
         .fails(1, &["UPPER:case:twice"]);
     scene.silt(["run"]).fails(2, &["IMAGE"]);
 }
@@ -64,7 +70,7 @@ fn files_that_are_not_in_the_context() {
     scene.write("bad/.dockerignore", "ignored\n");
     scene.write("bad/ignored", "x\n");
     refused(&scene, "FROM debian\nCOPY missing /\n").fails(1, &["missing", "COPY"]);
-    refused(&scene, "FROM debian\nCOPY ignored /\n").fails(1, &["ignored", ".dockerignore"]);
+    refused(&scene, "FROM debian\nCOPY ignored /\n").fails(1, &["ignored", "ignore file"]);
     refused(&scene, "FROM debian\nCOPY *.none /\n").fails(1, &["*.none"]);
     refused(&scene, "FROM debian\nCOPY there missing /\n").fails(1, &["missing"]);
     refused(&scene, "FROM debian\nCOPY there there /not-a-folder\n").fails(1, &["/not-a-folder"]);
@@ -132,8 +138,8 @@ fn tars_that_lie() {
     use tar::EntryType;
     let scene = Scene::debian();
     let whole = fs::read(crate::scene::debian::tar()).unwrap();
-    import(&scene, "truncated", &whole[..whole.len() / 3 * 2 + 100]).fails(1, &["truncated.tar"]);
-    import(&scene, "noise", &[0xab; 4096]).fails(1, &["noise.tar"]);
+    import(&scene, "truncated", &whole[..whole.len() / 3 * 2 + 100]).fails(1, &["truncated"]);
+    import(&scene, "noise", &[0xab; 4096]).fails(1, &["archive"]);
 
     let end = vec![0; 1024];
     let hostile = [
@@ -184,7 +190,7 @@ fn archives_that_are_none() {
     let noise = scene.write("noise.tar", [7; 2000]);
     scene
         .silt(["load".as_ref(), "-i".as_ref(), noise.as_os_str()])
-        .fails(1, &["noise.tar"]);
+        .fails(1, &["archive"]);
     scene
         .silt(["load", "-i", "/no/such/archive"])
         .fails(1, &["/no/such/archive"]);

@@ -174,7 +174,10 @@ fn run_passes_on_what_docker_run_does() {
     assert_eq!(run(&["debian", "sh", "-c", "exit 9"]).status, 9);
     assert_eq!(run(&["debian", "no-such-program"]).status, 127);
     assert_eq!(run(&["debian", "/etc/passwd"]).status, 126);
-    assert_eq!(run(&["debian", "sh", "-c", "sh -c 'kill -TERM $$'; exit $?"]).status, 143);
+    assert_eq!(
+        run(&["debian", "sh", "-c", "sh -c 'kill -TERM $$'; exit $?"]).status,
+        143
+    );
     assert_eq!(
         run(&[
             "-e",
@@ -252,27 +255,15 @@ fn ctrl_c_stops_a_build_and_leaves_nothing_behind() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let sleeping = || scene_processes("sleep 1000") > 0;
-    assert!(wait_until(Duration::from_secs(30), sleeping));
+    assert!(wait_until(Duration::from_secs(30), || scene
+        .family()
+        .runs("sleep 1000")));
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     finish(child, "silt build").fails(130, &[]);
     assert!(
-        wait_until(Duration::from_secs(10), || !sleeping()),
+        wait_until(Duration::from_secs(10), || !scene.family().runs("sleep 1000")),
         "the step's process went with it"
     );
     scene.silt(["run", "--rm", "debian", "true"]).ok();
-}
-
-/// Processes whose arguments begin so.
-fn scene_processes(arguments: &str) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines
-        .filter(|line| {
-            String::from_utf8_lossy(line)
-                .replace('\0', " ")
-                .starts_with(arguments)
-        })
-        .count()
 }

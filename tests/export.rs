@@ -39,7 +39,7 @@ fn every_archive_loads_as_the_same_image_and_is_written_the_same_again() {
         let (images, loaded) = loaded(&first);
         assert_eq!(loaded.image.id, scene.image.id, "{kind} {options:?}");
         assert_eq!(loaded.image.root, scene.image.root, "{kind} {options:?}");
-        assert_eq!(loaded.names, [scene.name.clone()]);
+        assert_eq!(loaded.names, std::slice::from_ref(&scene.name));
         same(&in_tree(images.store(), loaded.image.root), &scene.expected());
         if options != directory {
             let again = Scene {

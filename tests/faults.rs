@@ -6,10 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::scene::{Scene, debian, finish, run, silt, tool, wait_until};
+use crate::scene::{Family, Scene, debian, finish, run, silt, tool, wait_until};
 
 fn start_build(scene: &Scene, name: &str, dockerfile: &str) -> Child {
     let context = scene.context(name, dockerfile);
@@ -26,17 +23,12 @@ fn start_build(scene: &Scene, name: &str, dockerfile: &str) -> Child {
         .unwrap()
 }
 
-fn kill_engine(scene: &Scene) {
-    let engine = scene.engine().expect("an engine runs");
-    kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
-}
-
 /// After the engine died: no process, no mount, and the next command just works on what was there.
-fn recovered(scene: &Scene) {
+fn recovered(scene: &Scene, family: &Family) {
     let gone = wait_until(Duration::from_secs(10), || {
-        scene.processes().is_empty() && scene.mounts().is_empty()
+        family.alive().is_empty() && scene.mounts().is_empty()
     });
-    assert!(gone, "left: {:#?} {:#?}", scene.processes(), scene.mounts());
+    assert!(gone, "left: {:#?} {:#?}", family.alive(), scene.mounts());
     assert_eq!(scene.shell("debian", "dpkg --audit && echo intact"), "intact\n");
     assert_eq!(
         scene.shell("earlier", "cat /made | md5sum"),
@@ -57,30 +49,14 @@ fn with_an_earlier_image() -> Scene {
 #[test]
 fn the_engine_is_killed_in_a_run() {
     let scene = with_an_earlier_image();
-    let building = start_build(
-        &scene,
-        "killed",
-        "FROM debian\nRUN head -c 50000000 /dev/urandom > /big\nRUN echo started; sleep 1001\n",
-    );
-    let sleeping = wait_until(Duration::from_mins(1), || {
-        scene.processes().iter().any(|line| line.contains("sandbox")) && asleep() > 0
-    });
+    let steps = "FROM debian\nRUN head -c 50000000 /dev/urandom > /big\nRUN echo started; sleep 1001\n";
+    let building = start_build(&scene, "killed", steps);
+    let sleeping = wait_until(Duration::from_mins(1), || scene.family().runs("sleep 1001"));
     assert!(sleeping, "the step runs");
-    kill_engine(&scene);
+    let family = scene.kill_engine();
     finish(building, "silt build").fails(125, &["engine"]);
-    assert!(
-        wait_until(Duration::from_secs(10), || asleep() == 0),
-        "the step died with the engine"
-    );
-    recovered(&scene);
+    recovered(&scene, &family);
     scene.silt(["inspect", "killed"]).fails(1, &["killed"]);
-}
-
-/// Containers' `sleep 1001` processes on this machine.
-fn asleep() -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| line.starts_with(b"sleep\x001001")).count()
 }
 
 /// Many kills spread over a build whose steps are short and whose commits are large.
@@ -100,10 +76,10 @@ fn the_engine_is_killed_in_commits() {
         );
         assert!(wait_until(Duration::from_secs(10), || scene.engine().is_some()));
         std::thread::sleep(Duration::from_millis(150 + round * 170));
-        kill_engine(&scene);
+        let family = scene.kill_engine();
         let ended = finish(building, "silt build");
         assert!(ended.status == 125, "killed while it built: {ended}");
-        recovered(&scene);
+        recovered(&scene, &family);
     }
     // What the killed builds left in the cache is whole, too.
     let context = scene.context(

@@ -52,9 +52,10 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let stopped = self.run(["engine", "stop"]);
-        if stopped.status != 0 && !std::thread::panicking() {
-            panic!("the engine did not stop: {stopped:?}");
-        }
+        assert!(
+            stopped.status == 0 || std::thread::panicking(),
+            "the engine did not stop: {stopped:?}"
+        );
     }
 }
 

@@ -92,7 +92,7 @@ impl Bed {
         fs::write(path, content).unwrap();
     }
 
-    fn plan(&self, dockerfile: &str, no_cache: bool) -> Plan {
+    fn plan(dockerfile: &str, no_cache: bool) -> Plan {
         let mut input = PlanInput::new(Platform::host());
         input.no_cache = no_cache;
         let parsed = silt::dockerfile::parse(dockerfile).unwrap();
@@ -111,7 +111,7 @@ impl Bed {
     }
 
     fn build(&self, dockerfile: &str) -> Result<Built, SolveError> {
-        self.build_plan(&self.plan(dockerfile, false))
+        self.build_plan(&Self::plan(dockerfile, false))
     }
 
     fn build_plan(&self, plan: &Plan) -> Result<Built, SolveError> {
@@ -235,7 +235,7 @@ fn needs_root_and_fuse_a_dockerfile_is_built_and_built_again_from_the_cache() {
     bed.write("data/one", "2");
     let changed = bed.build(dockerfile).unwrap();
     assert_eq!((changed.performed, changed.cached), (4, 1));
-    let forced = bed.build_plan(&bed.plan(dockerfile, true)).unwrap();
+    let forced = bed.build_plan(&Bed::plan(dockerfile, true)).unwrap();
     assert_eq!((forced.performed, forced.cached), (5, 0));
 }
 
@@ -271,6 +271,16 @@ fn needs_root_and_fuse_a_failed_step_is_reported_and_kept() {
         panic!("{error:?}")
     };
     assert_eq!(failure.to_string(), "`nothing` not found");
+    bed.write(".dockerignore", "secret\n");
+    bed.write("secret", "x");
+    let error = bed.build("FROM debian\nCOPY secret /\n").unwrap_err();
+    let SolveError::Vertex { failure, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        failure.to_string(),
+        "`secret` is left out of the build context by its ignore file"
+    );
 }
 
 #[test]
@@ -308,9 +318,10 @@ fn needs_root_and_fuse_stages_run_at_once_and_copies_need_no_owner() {
     let stage = |n: u8| format!("FROM debian AS s{n}\nRUN sleep 1; echo {n} > /made; chown 33:33 /made\n");
     let mut dockerfile: String = (1..=4).map(stage).collect();
     dockerfile.push_str("FROM scratch\n");
-    for n in 1..=4 {
-        dockerfile.push_str(&format!("COPY --from=s{n} /made /from/{n}\n"));
-    }
+    let copies: Vec<_> = (1..=4)
+        .map(|n| format!("COPY --from=s{n} /made /from/{n}"))
+        .collect();
+    dockerfile.push_str(&copies.join("\n"));
     let begin = Instant::now();
     let built = bed.build(&dockerfile).unwrap();
     assert!(
@@ -369,11 +380,17 @@ fn needs_root_and_fuse_every_strategy_builds_the_same() {
 fn needs_root_and_fuse_many_steps_are_quick() {
     let bed = Bed::new();
     bed.build("FROM debian\nRUN true\n").unwrap();
-    let steps: String = (0..50).map(|n| format!("RUN true {n}\n")).collect();
-    let dockerfile = format!("FROM debian\n{steps}");
+    let steps: Vec<_> = (0..50).map(|n| format!("RUN true {n}")).collect();
+    let dockerfile = format!("FROM debian\n{}", steps.join("\n"));
     let begin = Instant::now();
     let built = bed.build(&dockerfile).unwrap();
-    println!("50 steps: {:?}", begin.elapsed());
+    let heard = bed.heard.0.lock().unwrap().clone();
+    let working = heard.iter().filter_map(|event| match event {
+        Event::Finished { duration, .. } => Some(*duration),
+        _ => None,
+    });
+    let working: Duration = working.sum();
+    println!("50 steps: {:?}, of which at work: {working:?}", begin.elapsed());
     assert_eq!(built.performed, 50);
     assert!(built.chain.iter().all(|step| step.lower == step.upper));
     let begin = Instant::now();

@@ -3,6 +3,8 @@
 //! In: pieces that a step wrote. Out: bytes, and the store's `Content` once sealed. Effects: reads and writes the store. Sealing a
 //! staged content frees its memory and disk at once; readers go on in the store.
 
+mod pieces;
+
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::ops::Range as Span;
 use std::sync::Arc;
@@ -14,7 +16,8 @@ use silt_store::blob::{self, ChunkWriter, SparseRead};
 use silt_store::{ChunkId, Data, Store, StoreResult};
 
 use crate::error::{Reply, store_errno};
-use crate::pieces::Pieces;
+
+pub(crate) use pieces::Pieces;
 
 /// How many files keep their chunk, and their list of chunks, between reads.
 const READERS: usize = 16;

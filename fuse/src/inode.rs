@@ -14,10 +14,10 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use silt_store::{Device, Meta, Name, Time};
 
 use crate::content::Content;
+use crate::content::Pieces;
 use crate::error::Reply;
 use crate::links::LinkDir;
 use crate::lower::{LowerDir, LowerEntry, LowerNode};
-use crate::pieces::Pieces;
 use crate::protocol::{Attributes, InodeNo, Kind, Listed};
 
 /// Numbers of inodes from below have this bit, new ones count up from 2: neither ever meets the other.

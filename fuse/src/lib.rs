@@ -6,8 +6,7 @@
 //! | `protocol` | what the kernel asks and is told, in our own words                | none               |
 //! | `acl`      | POSIX ACLs: modes, inheritance                                    | none               |
 //! | `staging`  | written bytes -> memory, then disk, until sealed                  | memory, disk       |
-//! | `content`  | immutable file content, stored or staged; sealing it              | store              |
-//! | `pieces`   | writes over immutable content -> bytes                            | staging            |
+//! | `content`  | writes over immutable content -> bytes; sealing what was staged   | staging, store     |
 //! | `lower`    | immutable directories, stored or frozen; sealing them             | store              |
 //! | `links`    | the base's hard-link table, by directory                          | none               |
 //! | `inode`    | inodes by number, clean, changed or nameless                      | none               |
@@ -21,7 +20,6 @@
 //! | `mount`    | the device, and mounting it from a helper's child                 | mount              |
 //! | `session`  | threads that serve one mount from its first message to its last   | threads            |
 //!
-//! `content` and `pieces` use each other: staged content is frozen pieces, and a piece may be frozen content.
 //! What of POSIX holds is in `SEMANTICS.md`.
 
 mod acl;
@@ -35,7 +33,6 @@ mod inode;
 mod links;
 mod lower;
 mod mount;
-mod pieces;
 mod protocol;
 mod session;
 mod staging;

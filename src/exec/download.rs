@@ -119,4 +119,54 @@ mod tests {
             assert_eq!(name(none), None, "{none}");
         }
     }
+
+    /// A server that gives `response` to one request, and the URL of a file there.
+    fn serve(response: &'static str) -> String {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(response.as_bytes()).unwrap();
+        });
+        format!("http://{address}/dir/file.txt")
+    }
+
+    const GOOD: &str =
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\nhello";
+
+    #[test]
+    fn files_come_with_name_time_and_content() {
+        let store = silt_store::MemoryStore::new();
+        let sum = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let fetched = download(&store, &serve(GOOD), false, Some(sum)).unwrap();
+        assert_eq!(
+            (fetched.name.to_string().as_str(), fetched.modified.seconds),
+            ("file.txt", 1_445_412_480)
+        );
+        assert_eq!(blob::read_all(&store, &fetched.content).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn servers_that_lie_or_refuse_are_errors() {
+        let store = silt_store::MemoryStore::new();
+        let fetch = |response, checksum| download(&store, &serve(response), false, checksum).unwrap_err();
+        assert!(matches!(
+            fetch(GOOD, Some("sha256:00")),
+            DownloadError::Checksum { .. }
+        ));
+        let short = fetch("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", None);
+        assert!(
+            matches!(short, DownloadError::Length { .. } | DownloadError::Store { .. }),
+            "{short:?}"
+        );
+        let missing = fetch("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", None);
+        assert!(matches!(missing, DownloadError::Request { .. }), "{missing:?}");
+        let scheme = download(&store, "ftp://example.com/x", false, None).unwrap_err();
+        assert!(matches!(scheme, DownloadError::Scheme { .. }));
+        let name = download(&store, "http://127.0.0.1:1/", false, None).unwrap_err();
+        assert!(matches!(name, DownloadError::Name { .. }));
+    }
 }

@@ -19,6 +19,12 @@ pub enum CopyError {
         /// As written.
         path: String,
     },
+    /// A source is not there, and would be left out if it were.
+    #[error("`{path}` is left out of the build context by its ignore file")]
+    Ignored {
+        /// As written.
+        path: String,
+    },
     /// A source is a link that leads nowhere in its tree.
     #[error("`{path}` is a symbolic link to nothing that can be copied")]
     Dangling {

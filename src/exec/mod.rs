@@ -175,7 +175,16 @@ impl Performer {
                 downloads: &[],
                 owner: None,
             };
-            check.selected().map_err(Failure::other)?;
+            check.selected().map_err(|error| match error {
+                CopyError::Missing { path }
+                    if self
+                        .context(want.context)
+                        .is_ok_and(|context| context.ignores(&path)) =>
+                {
+                    Failure::other(CopyError::Ignored { path })
+                }
+                error => Failure::other(error),
+            })?;
             outside
                 .parts
                 .push(Part::one("selection", selection.tree.content.to_string()));

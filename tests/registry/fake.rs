@@ -134,7 +134,7 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Asked, usize) -> Answer, log: &
         answer.body.len()
     );
     for (name, value) in &answer.headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([name.as_str(), ": ", value, "\r\n"]);
     }
     head += "\r\n";
     // The client may be gone: that is its test's matter.
@@ -149,13 +149,13 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Asked, usize) -> Answer, log: &
 }
 
 /// The documents and blobs of the scene's image.
-struct Blobs {
+struct Served {
     scene: Scene,
     manifest: Vec<u8>,
     blobs: Vec<(String, Vec<u8>)>,
 }
 
-impl Blobs {
+impl Served {
     fn new() -> Arc<Self> {
         let scene = Scene::new();
         let layout = scene.export("oci", "layout", &[("tar", "false")]);
@@ -219,7 +219,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        text += &format!(": {inner}");
+        text.extend([": ", &inner.to_string()]);
         source = inner.source();
     }
     text
@@ -228,7 +228,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[test]
 fn a_transfer_that_breaks_off_goes_on_with_ranges_and_without() {
     for ranges in [true, false] {
-        let blobs = Blobs::new();
+        let blobs = Served::new();
         let kept = blobs.clone();
         let server = Server::start(move |asked, number| {
             let mut asked = asked.clone();
@@ -251,7 +251,7 @@ fn a_transfer_that_breaks_off_goes_on_with_ranges_and_without() {
 
 #[test]
 fn a_transfer_that_never_gets_on_is_given_up() {
-    let blobs = Blobs::new();
+    let blobs = Served::new();
     let server = Server::start(move |asked, _| {
         let mut answer = blobs.answer(asked);
         if blobs.is_largest(asked) {
@@ -269,7 +269,7 @@ fn a_transfer_that_never_gets_on_is_given_up() {
 
 #[test]
 fn content_that_is_not_what_its_digest_says_is_refused_and_nothing_is_recorded() {
-    let blobs = Blobs::new();
+    let blobs = Served::new();
     let server = Server::start(move |asked, _| {
         let mut answer = blobs.answer(asked);
         if blobs.is_largest(asked) {
@@ -284,9 +284,12 @@ fn content_that_is_not_what_its_digest_says_is_refused_and_nothing_is_recorded()
     // A manifest asked for by digest, and a config.
     let config = Descriptor::of(media::CONFIG, b"the config");
     let manifest = to_bytes(&Manifest::oci(config, vec![]));
-    let server = Server::start(move |asked, _| match asked.path.contains("/manifests/") {
-        true => Answer::new(200, manifest.clone()),
-        false => Answer::new(200, "another config"),
+    let server = Server::start(move |asked, _| {
+        if asked.path.contains("/manifests/") {
+            Answer::new(200, manifest.clone())
+        } else {
+            Answer::new(200, "another config")
+        }
     });
     assert!(matches!(pull_error(&server), RegistryError::WrongDigest { .. }));
     let by_digest = server.name(&format!("app@{}", Digest::sha256(b"other")));
@@ -298,9 +301,13 @@ fn content_that_is_not_what_its_digest_says_is_refused_and_nothing_is_recorded()
     );
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one scene: a registry, its token server, its storage"
+)]
 #[test]
 fn a_token_is_fetched_kept_and_never_taken_along_a_redirect() {
-    let blobs = Blobs::new();
+    let blobs = Served::new();
     let kept = blobs.clone();
     let storage = Server::start(move |asked, _| kept.answer(asked));
     let storage_address = storage.address.clone();
@@ -368,7 +375,7 @@ fn a_token_is_fetched_kept_and_never_taken_along_a_redirect() {
 
 #[test]
 fn a_busy_registry_is_asked_again_and_a_broken_one_is_quoted() {
-    let blobs = Blobs::new();
+    let blobs = Served::new();
     let server = Server::start(move |asked, number| match number {
         1 => Answer::new(503, ""),
         2 => Answer::new(429, "").header("Retry-After", "0"),

@@ -47,10 +47,7 @@ impl Registry {
         );
         if with_password {
             std::fs::write(path("htpasswd"), HTPASSWD).unwrap();
-            config += &format!(
-                "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
-                path("htpasswd")
-            );
+            config.extend(["auth: {htpasswd: {realm: test, path: ", &path("htpasswd"), "}}\n"]);
         }
         std::fs::write(path("config.yml"), config).unwrap();
         let log = std::fs::File::create(path("log")).unwrap();

@@ -129,41 +129,111 @@ impl Scene {
             .collect()
     }
 
-    /// Processes that were started for this store: its engine, helper, containers.
-    pub(crate) fn processes(&self) -> Vec<String> {
-        let store = format!("SILT_STORE={}", self.store().display());
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(environment) = fs::read(entry.path().join("environ")) else {
-                continue;
-            };
-            let Ok(arguments) = fs::read(entry.path().join("cmdline")) else {
-                continue;
-            };
-            let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
-            let of_store = environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == store.as_bytes());
-            if of_store || arguments.contains(self.store().to_str().unwrap()) {
-                found.push(format!("{} {arguments}", entry.file_name().to_string_lossy()));
+    /// The engine and all that descends from it: its helper, steps, containers.
+    pub(crate) fn family(&self) -> Family {
+        let mut found: Vec<Process> = Vec::new();
+        if let Some(engine) = self.engine() {
+            let all = processes();
+            found.extend(all.iter().find(|process| process.pid == engine).cloned());
+            let mut next = 0;
+            while let Some(parent) = found.get(next).map(|process| process.pid) {
+                found.extend(all.iter().filter(|process| process.parent == parent).cloned());
+                next += 1;
             }
         }
-        found
+        Family(found)
     }
+
+    /// Kills the engine as a crash would. Returns what it was and had started.
+    pub(crate) fn kill_engine(&self) -> Family {
+        let family = self.family();
+        let engine = family.0.first().expect("an engine runs");
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(engine.pid),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
+        family
+    }
+}
+
+/// Processes as they were at one moment.
+pub(crate) struct Family(Vec<Process>);
+
+#[derive(Debug, Clone)]
+struct Process {
+    pid: i32,
+    parent: i32,
+    /// Clock ticks since boot: with the pid, one process and no later one.
+    start: u64,
+    arguments: String,
+}
+
+impl Family {
+    /// Those that still live, shown.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        let now = processes();
+        let lives = |one: &&Process| {
+            now.iter()
+                .any(|other| (other.pid, other.start) == (one.pid, one.start))
+        };
+        self.0
+            .iter()
+            .filter(lives)
+            .map(|process| format!("{} {}", process.pid, process.arguments))
+            .collect()
+    }
+
+    /// Whether one of them runs this command.
+    pub(crate) fn runs(&self, command: &str) -> bool {
+        self.0
+            .iter()
+            .any(|process| process.arguments.starts_with(command))
+    }
+}
+
+/// All processes that live; zombies do not.
+fn processes() -> Vec<Process> {
+    let read = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        let process = Process {
+            pid,
+            parent: fields[1].parse().ok()?,
+            start: fields[19].parse().ok()?,
+            arguments,
+        };
+        (fields[0] != "Z").then_some(process)
+    };
+    let names = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name());
+    names
+        .filter_map(|name| name.to_str()?.parse().ok())
+        .filter_map(read)
+        .collect()
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        let stopped = self.command(["engine", "stop"]).output();
-        let quiet = wait_until(Duration::from_secs(10), || self.processes().is_empty());
         if std::thread::panicking() {
+            // The test failed already; an engine that still builds would wait for its builds.
+            if self
+                .command(["--json", "engine", "status"])
+                .output()
+                .is_ok_and(|output| output.stdout.starts_with(b"{"))
+            {
+                self.kill_engine();
+            }
             return;
         }
-        assert!(
-            stopped.is_ok_and(|output| output.status.success()),
-            "silt engine stop"
-        );
-        assert!(quiet, "processes left: {:#?}", self.processes());
+        let family = self.family();
+        self.silt(["engine", "stop"]).ok();
+        let quiet = wait_until(Duration::from_secs(10), || family.alive().is_empty());
+        assert!(quiet, "processes left: {:#?}", family.alive());
         assert!(self.mounts().is_empty(), "mounts left: {:#?}", self.mounts());
     }
 }

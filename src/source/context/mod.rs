@@ -110,6 +110,11 @@ impl Context {
         Self { directory, ignore }
     }
 
+    /// Whether the ignore file leaves out `path`, relative to the context: then it is as if it were not there.
+    pub fn ignores(&self, path: &str) -> bool {
+        self.ignore.matches(path.trim_start_matches('/'))
+    }
+
     /// Selects; content that the store lacks is put. `watch` is called now and then with the number of files seen.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::ops::Range as Span;
 use nix::errno::Errno;
 use silt_store::Data;
 
-use crate::content::{Content, Contents};
+use super::{Content, Contents};
 use crate::error::{Reply, io_errno};
 use crate::staging::{Block, Range, Staging};
 
