@@ -221,3 +221,12 @@ fn steps_have_addresses() {
     assert_eq!(shell(&two), "2 daemon /tmp\n");
     scene.silt(["shell", "steps@99", "true"]).fails(125, &["has no step 99", "silt history steps"]);
 }
+
+#[test]
+fn a_container_whose_reader_left_gets_sigpipe() {
+    let scene = Scene::debian();
+    let mut client = start(&scene, &["run", "--rm", "debian", "yes"]);
+    let mut some = [0; 100];
+    client.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    assert_eq!(client.wait().unwrap().code(), Some(141));
+}
