@@ -1,6 +1,7 @@
 //! The engine process: one for each store, started by whoever needs it, gone when nobody does.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::scene::Scene;
 use crate::scratch::{Ended, Scratch};
 
 #[test]
@@ -192,4 +194,20 @@ fn wait_until_gone(pid: i32) {
         assert!(begun.elapsed() < Duration::from_secs(20), "process {pid} stays");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn stop_ends_what_runs() {
+    let scene = Scene::debian();
+    let context = scene.context("long", "FROM debian\nRUN echo begun; sleep 1000\n");
+    let mut building = scene
+        .command(["build".as_ref(), context.as_os_str()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(building.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("begun")));
+    scene.silt(["engine", "stop"]).ok();
+    assert_eq!(building.wait().unwrap().code(), Some(130));
 }

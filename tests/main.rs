@@ -23,6 +23,8 @@ mod packages;
 mod clients;
 // Dockerfiles, flags, contexts, registries and tars that are wrong or hostile.
 mod bad_input;
+// Terminals, signals, logs, exec; clients and engines that die under containers.
+mod containers;
 // A full disk, an engine killed in a RUN and in commits.
 mod faults;
 // Plans performed in one process: steps, copies, the cache, failures, strategies.

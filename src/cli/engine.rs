@@ -31,7 +31,7 @@ pub(crate) struct Engine {
 enum EngineCommand {
     /// Start the engine, unless it runs
     Start,
-    /// Let the engine finish its work and leave; containers are stopped
+    /// End the engine: containers are stopped, builds are cancelled
     Stop,
     /// Show what the engine is doing
     Status,

@@ -29,14 +29,16 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
         let file = output::input(&self.file)?;
+        let source = self.file.display().to_string();
         let request = Request::Import(ImportRequest {
             input: FileSlot(0),
-            source: self.file.display().to_string(),
+            source: source.clone(),
             name: self.name,
             changes: self.changes,
             platform: self.platform,
         });
-        let Outcome::Built(image) = session.work(&request, &[file], &mut |_, _| {})? else {
+        let outcome = session.work(&request, &[file], &mut |_, _| {});
+        let Outcome::Built(image) = outcome.map_err(|failure| failure.about(&source))? else {
             return Err(unexpected());
         };
         if session.json() {

@@ -20,9 +20,10 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn perform(self, session: &Session) -> CommandResult {
-        let file = output::input(&self.input.unwrap_or_else(|| PathBuf::from("-")))?;
-        let Outcome::Names(names) =
-            session.work(&Request::Load { input: FileSlot(0) }, &[file], &mut |_, _| {})?
+        let path = self.input.unwrap_or_else(|| PathBuf::from("-"));
+        let file = output::input(&path)?;
+        let outcome = session.work(&Request::Load { input: FileSlot(0) }, &[file], &mut |_, _| {});
+        let Outcome::Names(names) = outcome.map_err(|failure| failure.about(&path.display().to_string()))?
         else {
             return Err(unexpected());
         };

@@ -119,7 +119,7 @@ pub enum Request {
     DiskUsage,
     /// What the engine is doing.
     Status,
-    /// Ends the engine: running work is finished first, containers are stopped.
+    /// Ends the engine: containers are stopped, other work is cancelled.
     Shutdown,
 }
 

@@ -1,8 +1,10 @@
 //! What a container wrote, kept exactly: a file of records, each with its stream and time.
 //!
-//! In: bytes as they come. Out: the same bytes, from any point, also while more comes. Effects: one file. A record is the
-//! stream (1 stdout, 2 stderr), the time in nanoseconds since the epoch (u64), the length (u32), both little-endian, the bytes;
-//! a record that a dead engine left unfinished ends the log.
+//! In: bytes as they come. Out: the same bytes, from any point, also while more comes. Effects: one file. It begins with the
+//! offset of the oldest record (u64); a record is the stream (1 stdout, 2 stderr), the time in nanoseconds since the epoch
+//! (u64), the length (u32), numbers little-endian, the bytes. A record that a dead engine left unfinished ends the log.
+//!
+//! A log keeps at most `MOST` bytes: the oldest records go first, their place in the file becomes a hole, offsets stay.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,9 +13,15 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use crate::progress::Stream;
 
 const HEADER: usize = 13;
+/// Where the first record of a new log is.
+const FIRST: u64 = 8;
+/// Bytes of records that a log keeps.
+const MOST: u64 = 64 << 20;
 
 /// A container's log. Many may append and read.
 pub(crate) struct Log {
@@ -23,6 +31,9 @@ pub(crate) struct Log {
 }
 
 struct State {
+    /// The oldest record.
+    start: u64,
+    /// Behind the newest.
     len: u64,
     /// Nothing comes any more.
     closed: bool,
@@ -47,20 +58,26 @@ impl Log {
             .write(true)
             .mode(0o600)
             .open(path)?;
-        Ok(Self::new(
-            file,
-            State {
-                len: 0,
-                closed: false,
-            },
-        ))
+        file.write_all_at(&FIRST.to_le_bytes(), 0)?;
+        let state = State {
+            start: FIRST,
+            len: FIRST,
+            closed: false,
+        };
+        Ok(Self::new(file, state))
     }
 
     /// The log of a container that ended.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok(Self::new(file, State { len, closed: true }))
+        let mut start = [0; FIRST as usize];
+        file.read_exact_at(&mut start, 0)?;
+        let state = State {
+            start: u64::from_le_bytes(start),
+            len: file.metadata()?.len(),
+            closed: true,
+        };
+        Ok(Self::new(file, state))
     }
 
     fn new(file: File, state: State) -> Self {
@@ -91,23 +108,33 @@ impl Log {
         let mut state = self.state();
         self.file.write_all_at(&record, state.len)?;
         state.len += record.len() as u64;
+        self.forget_oldest(&mut state)?;
         drop(state);
         self.grown.notify_all();
         Ok(())
     }
 
-    /// Says that nothing comes any more.
-    pub(crate) fn close(&self) {
-        self.state().closed = true;
-        self.grown.notify_all();
+    /// Once there is more than `MOST`, drops a quarter of it.
+    fn forget_oldest(&self, state: &mut State) -> io::Result<()> {
+        if state.len - state.start <= MOST {
+            return Ok(());
+        }
+        while state.len - state.start > MOST / 4 * 3 {
+            let (_, size) = self.header(state.start)?;
+            state.start += HEADER as u64 + size;
+        }
+        self.file.write_all_at(&state.start.to_le_bytes(), 0)?;
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        Ok(fallocate(
+            &self.file,
+            flags,
+            FIRST as i64,
+            (state.start - FIRST) as i64,
+        )?)
     }
 
-    /// The piece at `offset` and the offset behind it; `None` when there is none yet.
-    pub(crate) fn piece(&self, offset: u64) -> io::Result<Option<(Piece, u64)>> {
-        let len = self.state().len;
-        if offset + HEADER as u64 > len {
-            return Ok(None);
-        }
+    /// Stream and time, and the length, of the record at `offset`.
+    fn header(&self, offset: u64) -> io::Result<((Stream, u64), u64)> {
         let mut header = [0; HEADER];
         self.file.read_exact_at(&mut header, offset)?;
         let number = |bytes: &[u8]| {
@@ -116,18 +143,36 @@ impl Log {
                 .rev()
                 .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
         };
-        let (time, size) = (number(&header[1..9]), number(&header[9..13]));
-        let end = offset + HEADER as u64 + size;
-        if end > len {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; size as usize];
-        self.file.read_exact_at(&mut bytes, offset + HEADER as u64)?;
         let stream = if header[0] == 1 {
             Stream::Stdout
         } else {
             Stream::Stderr
         };
+        Ok(((stream, number(&header[1..9])), number(&header[9..13])))
+    }
+
+    /// Says that nothing comes any more.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.grown.notify_all();
+    }
+
+    /// The piece at `offset`, or the oldest if that is gone, and the offset behind it; `None` when there is none yet.
+    pub(crate) fn piece(&self, offset: u64) -> io::Result<Option<(Piece, u64)>> {
+        // Kept for as long as it is read: what is dropped meanwhile would read as zeros.
+        let state = self.state();
+        let offset = offset.max(state.start);
+        if offset + HEADER as u64 > state.len {
+            return Ok(None);
+        }
+        let ((stream, time), size) = self.header(offset)?;
+        let end = offset + HEADER as u64 + size;
+        if end > state.len {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; size as usize];
+        self.file.read_exact_at(&mut bytes, offset + HEADER as u64)?;
+        drop(state);
         Ok(Some((Piece { stream, time, bytes }, end)))
     }
 
@@ -150,8 +195,8 @@ impl Log {
 
     /// The offset of the piece and the number of bytes in it to skip, so that the last `lines` lines remain.
     pub(crate) fn tail(&self, lines: usize) -> io::Result<(u64, usize)> {
-        let mut starts = std::collections::VecDeque::from([(0, 0)]);
-        let mut offset = 0;
+        let mut offset = self.state().start;
+        let mut starts = std::collections::VecDeque::from([(offset, 0)]);
         while let Some((piece, next)) = self.piece(offset)? {
             for (at, _) in piece.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
                 starts.push_back(if at + 1 == piece.bytes.len() {
@@ -241,7 +286,29 @@ mod tests {
         log.close();
         let reopened = Log::open(&path).unwrap();
         assert_eq!(all(&reopened, (0, 0)), b"one\ntwo\n\xff\x00three\nfour\n");
-        assert!(!reopened.wait(reopened.state().len, Duration::from_mins(1)));
+        let end = reopened.state().len;
+        assert!(!reopened.wait(end, Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn a_log_forgets_its_oldest_pieces() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = Log::create(&path).unwrap();
+        let pieces = MOST / (1 << 20) + 10;
+        for number in 0..pieces {
+            log.append(Stream::Stdout, &vec![number as u8; 1 << 20]).unwrap();
+        }
+        let kept = all(&log, (0, 0));
+        assert!(kept.len() as u64 <= MOST && kept.len() as u64 > MOST / 2);
+        assert_eq!(kept.last(), Some(&((pieces - 1) as u8)));
+        assert!(fs_blocks(&path) <= MOST + (1 << 20));
+        assert_eq!(all(&Log::open(&path).unwrap(), (0, 0)), kept);
+
+        fn fs_blocks(path: &Path) -> u64 {
+            std::fs::metadata(path).unwrap().blocks() * 512
+        }
     }
 
     #[test]

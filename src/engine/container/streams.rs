@@ -93,7 +93,8 @@ fn null() -> io::Result<OwnedFd> {
     Ok(File::options().read(true).write(true).open("/dev/null")?.into())
 }
 
-/// Until every process that could write has ended. A terminal's master says so with EIO.
+/// Until every process that could write has ended, which a terminal's master says with EIO, or until the caller reads no more:
+/// then this end is closed, and whoever writes on gets SIGPIPE as in any pipeline (`silt run debian yes | head`).
 fn copy(mut source: File, stream: Stream, mut log: Option<&Log>, mut target: Option<File>) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -108,15 +109,15 @@ fn copy(mut source: File, stream: Stream, mut log: Option<&Log>, mut target: Opt
                 return;
             }
         };
-        if target
-            .as_mut()
-            .is_some_and(|target| target.write_all(&buffer[..count]).is_err())
-        {
-            target = None;
-        }
         if let Some(Err(error)) = log.map(|log| log.append(stream, &buffer[..count])) {
             tracing::warn!(%error, "a container's output is no longer logged");
             log = None;
+        }
+        if let Some(target) = &mut target
+            && let Err(error) = target.write_all(&buffer[..count])
+        {
+            tracing::debug!(%error, "a container's output has lost its reader");
+            return;
         }
     }
 }

@@ -11,6 +11,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Sender;
+
 use crate::engine::Engine;
 use crate::engine::call::{Call, Control, Message, Peer};
 use crate::engine::outcome::{Failure, Outcome, STATUS_ERROR, Status};
@@ -39,6 +41,8 @@ pub fn serve(serve: Serve, listener: UnixListener) -> io::Result<()> {
         state: Mutex::new(State {
             connections: 0,
             requests: BTreeMap::new(),
+            controls: BTreeMap::new(),
+            newest: 0,
             leaving: false,
             idle_since: Instant::now(),
         }),
@@ -68,6 +72,10 @@ struct State {
     connections: u64,
     /// Requests under way, by kind.
     requests: BTreeMap<String, u64>,
+    /// A way to cancel each request under way, by a number of its own.
+    controls: BTreeMap<u64, (&'static str, Sender<Control>)>,
+    /// The number of the newest.
+    newest: u64,
     /// No more callers are welcomed.
     leaving: bool,
     idle_since: Instant,
@@ -192,6 +200,7 @@ impl Server {
     fn perform(&self, channel: &Arc<Channel>, request: Request, files: Vec<OwnedFd>) -> io::Result<Outcome> {
         let peer = Arc::new(SocketPeer(Arc::clone(channel)));
         let (call, controls) = Call::new(peer, files);
+        let own = controls.clone();
         let reading = Arc::clone(channel);
         let reader = std::thread::Builder::new()
             .name("controls".to_owned())
@@ -207,20 +216,28 @@ impl Server {
         let outcome = match request {
             Request::Status => Outcome::Status(self.status()),
             Request::Shutdown => self.shutdown(),
-            request => self.counted(request, &call),
+            request => self.counted(request, &call, own),
         };
         // The reader ends when the client closes its end, which it does on the outcome.
         drop(reader);
         Ok(outcome)
     }
 
-    fn counted(&self, request: Request, call: &Call) -> Outcome {
+    fn counted(&self, request: Request, call: &Call, controls: Sender<Control>) -> Outcome {
         let kind = request.kind();
-        *self.state().requests.entry(kind.to_owned()).or_default() += 1;
+        let number = {
+            let mut state = self.state();
+            *state.requests.entry(kind.to_owned()).or_default() += 1;
+            state.newest += 1;
+            let number = state.newest;
+            state.controls.insert(number, (kind, controls));
+            number
+        };
         let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             self.serve.engine.perform(request, call)
         }));
         let mut state = self.state();
+        state.controls.remove(&number);
         if let Some(count) = state.requests.get_mut(kind) {
             *count -= 1;
             if *count == 0 {
@@ -248,11 +265,25 @@ impl Server {
         }
     }
 
+    /// Ends everything: containers gently, then whatever still runs.
     fn shutdown(&self) -> Outcome {
         self.state().leaving = true;
         self.changed.notify_all();
+        self.cancel(|kind| !matches!(kind, "run" | "exec"));
         self.serve.engine.stop_containers();
+        self.cancel(|_| true);
         Outcome::Done
+    }
+}
+
+impl Server {
+    fn cancel(&self, which: impl Fn(&str) -> bool) {
+        for (kind, controls) in self.state().controls.values() {
+            if which(kind) {
+                // One that ended just now needs no telling.
+                controls.send(Control::Cancel).ok();
+            }
+        }
     }
 }
 
