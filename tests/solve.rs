@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use silt::dockerfile::ignore::Ignore;
 use silt::exec::{BaseTree, Performer, Surroundings};
@@ -284,25 +286,23 @@ fn needs_root_and_fuse_a_failed_step_is_reported_and_kept() {
 }
 
 #[test]
-fn needs_root_and_fuse_a_cancelled_build_ends_soon_and_keeps_nothing() {
+fn needs_root_and_fuse_a_cancelled_build_ends_its_steps_and_keeps_nothing() {
     let bed = Bed::new();
     std::thread::scope(|scope| {
-        let build = scope.spawn(|| bed.build("FROM debian\nRUN sleep 100 & sleep 100\n"));
+        let build =
+            scope.spawn(|| bed.build("FROM debian\nRUN echo here; sleep infinity & sleep infinity\n"));
         while !bed
             .heard
             .0
             .lock()
             .unwrap()
             .iter()
-            .any(|event| matches!(event, Event::Started { .. }))
+            .any(|event| matches!(event, Event::Output { .. }))
         {
             std::thread::sleep(Duration::from_millis(5));
         }
-        std::thread::sleep(Duration::from_millis(200));
-        let begin = Instant::now();
         bed.cancel.cancel();
         assert!(matches!(build.join().unwrap(), Err(SolveError::Cancelled)));
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     });
     assert_eq!(
         fs::read_dir(bed.directory.path().join("scratch"))
@@ -315,20 +315,28 @@ fn needs_root_and_fuse_a_cancelled_build_ends_soon_and_keeps_nothing() {
 #[test]
 fn needs_root_and_fuse_stages_run_at_once_and_copies_need_no_owner() {
     let bed = Bed::new();
-    let stage = |n: u8| format!("FROM debian AS s{n}\nRUN sleep 1; echo {n} > /made; chown 33:33 /made\n");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // No step goes on before all four are there.
+    std::thread::spawn(move || {
+        let steps: Vec<_> = (0..4).map(|_| listener.accept().unwrap().0).collect();
+        for mut step in steps {
+            step.write_all(b"go\n").unwrap();
+        }
+    });
+    let stage = |n: u8| {
+        let meet = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && read -r -t 60 <&3");
+        format!(
+            "FROM debian AS s{n}\nRUN [\"bash\", \"-c\", \"{meet} && echo {n} > /made && chown 33:33 /made\"]\n"
+        )
+    };
     let mut dockerfile: String = (1..=4).map(stage).collect();
     dockerfile.push_str("FROM scratch\n");
     let copies: Vec<_> = (1..=4)
         .map(|n| format!("COPY --from=s{n} /made /from/{n}"))
         .collect();
     dockerfile.push_str(&copies.join("\n"));
-    let begin = Instant::now();
     let built = bed.build(&dockerfile).unwrap();
-    assert!(
-        begin.elapsed() < Duration::from_millis(2500),
-        "{:?}",
-        begin.elapsed()
-    );
     assert_eq!(bed.text(built.result, "/from/3"), "3\n");
     let path = GuestPath::parse(b"/from/3").unwrap();
     let entry = walk::lookup(&bed.store, built.result, &path).unwrap().unwrap();
@@ -377,23 +385,13 @@ fn needs_root_and_fuse_every_strategy_builds_the_same() {
 }
 
 #[test]
-fn needs_root_and_fuse_many_steps_are_quick() {
+fn needs_root_and_fuse_steps_that_change_nothing_leave_their_tree() {
     let bed = Bed::new();
     bed.build("FROM debian\nRUN true\n").unwrap();
     let steps: Vec<_> = (0..50).map(|n| format!("RUN true {n}")).collect();
     let dockerfile = format!("FROM debian\n{}", steps.join("\n"));
-    let begin = Instant::now();
     let built = bed.build(&dockerfile).unwrap();
-    let heard = bed.heard.0.lock().unwrap().clone();
-    let working = heard.iter().filter_map(|event| match event {
-        Event::Finished { duration, .. } => Some(*duration),
-        _ => None,
-    });
-    let working: Duration = working.sum();
-    println!("50 steps: {:?}, of which at work: {working:?}", begin.elapsed());
     assert_eq!(built.performed, 50);
     assert!(built.chain.iter().all(|step| step.lower == step.upper));
-    let begin = Instant::now();
     assert_eq!(bed.build(&dockerfile).unwrap().performed, 0);
-    println!("50 cached steps: {:?}", begin.elapsed());
 }

@@ -44,5 +44,5 @@ pub use commit::Stats;
 pub use error::FsError;
 pub use frozen::{Base, Found, Frozen};
 pub use fs::Options;
-pub use mount::{mount_at, open_device};
+pub use mount::{MOUNT_OPTIONS, mount_at, open_device};
 pub use session::Session;

@@ -31,7 +31,10 @@ impl Images {
         if session.json() {
             printer::json(&images);
         } else if self.quiet {
-            let mut ids: Vec<_> = images.iter().map(|image| self.id(&image.id)).collect();
+            let mut ids: Vec<_> = images
+                .iter()
+                .map(|image| printer::listed_id(&image.id, self.no_trunc))
+                .collect();
             ids.dedup();
             for id in ids {
                 printer::line(&id);
@@ -43,20 +46,12 @@ impl Images {
         Ok(0)
     }
 
-    fn id(&self, id: &str) -> String {
-        if self.no_trunc {
-            id.to_owned()
-        } else {
-            printer::short_id(id)
-        }
-    }
-
     fn row(&self, image: &ImageSummary) -> Vec<String> {
         let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "<none>".to_owned());
         vec![
             named(&image.repository),
             named(&image.tag),
-            self.id(&image.id),
+            printer::listed_id(&image.id, self.no_trunc),
             printer::ago(image.created.as_deref()),
             printer::size(image.size),
         ]

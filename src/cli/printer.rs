@@ -126,6 +126,11 @@ pub(crate) fn short_id(id: &str) -> String {
         .collect()
 }
 
+/// An id as a table shows it: short, unless it was asked for whole.
+pub(crate) fn listed_id(id: &str, whole: bool) -> String {
+    if whole { id.to_owned() } else { short_id(id) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

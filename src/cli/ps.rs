@@ -31,7 +31,7 @@ impl Ps {
             printer::json(&containers);
         } else if self.quiet {
             for container in &containers {
-                printer::line(&self.id(&container.id));
+                printer::line(&printer::listed_id(&container.id, self.no_trunc));
             }
         } else {
             let rows: Vec<_> = containers.iter().map(|container| self.row(container)).collect();
@@ -51,17 +51,9 @@ impl Ps {
         Ok(0)
     }
 
-    fn id(&self, id: &str) -> String {
-        if self.no_trunc {
-            id.to_owned()
-        } else {
-            printer::short_id(id)
-        }
-    }
-
     fn row(&self, container: &ContainerSummary) -> Vec<String> {
         vec![
-            self.id(&container.id),
+            printer::listed_id(&container.id, self.no_trunc),
             container.image.clone(),
             self.command(&container.command.join(" ")),
             printer::ago(Some(&container.created)),

@@ -183,7 +183,12 @@ fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, Engin
             let status = match exit {
                 Ok(Exit::Code(code)) => code,
                 Ok(Exit::Signal(signal)) => 128 + signal,
-                Ok(Exit::OutOfMemory) | Err(_) => 137,
+                Ok(Exit::OutOfMemory) => 137,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "what became of a process cannot be told");
+                    137
+                }
             };
             // A detached process's caller does not listen.
             tell.send(status).ok();

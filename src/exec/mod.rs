@@ -34,7 +34,7 @@ use silt_store::{Content, ContentId, Data, GuestPath, Store, TreeRef, root, walk
 
 pub use accounts::{Account, AccountError};
 pub use error::{CopyError, DownloadError, ExecError};
-pub use run::{FAILED, FailedStep, account, hosts, with_directory};
+pub use run::{FAILED, account, hosts, with_directory};
 
 use self::copy::{Copy, Download};
 use self::mounts::Mounts;

@@ -8,7 +8,6 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use silt_fuse::Found;
 use silt_store::{GuestPath, Node, Record, RecordKind, Store, TreeRef, blob, walk};
 
@@ -32,21 +31,6 @@ const TAIL: usize = 16 * 1024;
 /// Failed steps' snapshot records have keys that begin so; the step's definition key follows in hexadecimal. Their roots are what
 /// the step left and what it found.
 pub const FAILED: &str = "failed/";
-
-/// What is kept of a failed step besides its filesystem: enough to open a shell in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedStep {
-    /// As it was shown.
-    pub name: String,
-    /// What was run.
-    pub run: RunOp,
-    /// Its exit status as a shell gives it.
-    pub exit: i32,
-    /// In words.
-    pub reason: String,
-    /// Seconds since the epoch.
-    pub when: i64,
-}
 
 /// Reads a small file of a snapshot, links followed; a snapshot not sealed yet is sealed only if it has a link there.
 fn read(store: &Arc<dyn Store>, snapshot: &Snapshot, path: &str) -> Result<Option<Vec<u8>>, ExecError> {
@@ -190,7 +174,7 @@ pub(super) fn run(
     }
     let (status, reason) = describe(exit);
     let stubs = running.created_stubs();
-    let kept = keep(around, task, op, workspace, stubs, (status, &reason));
+    let kept = keep(around, task, workspace, stubs);
     let tail = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
     Err(Failure::Command {
         exit: status,
@@ -308,25 +292,16 @@ fn describe(exit: Exit) -> (i32, String) {
 fn keep(
     around: &Surroundings,
     task: &Task<'_, Snapshot>,
-    op: &RunOp,
     workspace: Box<dyn Workspace>,
     stubs: &[Stub],
-    (exit, reason): (i32, &str),
 ) -> Option<TreeRef> {
-    let step = FailedStep {
-        name: task.name.to_owned(),
-        run: op.clone(),
-        exit,
-        reason: reason.to_owned(),
-        when: jiff::Timestamp::now().as_second(),
-    };
     let kept = workspace.commit(stubs).and_then(|snapshot| {
         let tree = snapshot.sealed()?;
         let base = task.inputs.first().map_or(Ok(tree), Snapshot::sealed)?;
         let record = Record {
             roots: vec![tree, base],
             contents: Vec::new(),
-            value: serde_json::to_vec(&step).unwrap_or_default(),
+            value: Vec::new(),
         };
         around
             .store

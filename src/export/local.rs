@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,18 +161,7 @@ impl Checkout<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = sys::openat(parent, name, flags, Mode::from(0o600))
             .map_err(|errno| self.failed(path, errno.into()))?;
-        let mut file = File::from(fd);
-        let mut reader = blob::Reader::new(self.store.clone(), content.clone());
-        let mut copy = || -> io::Result<()> {
-            let segments = blob::segments(self.store.as_ref(), content).map_err(io::Error::other)?;
-            for segment in segments.into_iter().filter(|segment| segment.data) {
-                reader.seek(SeekFrom::Start(segment.offset))?;
-                file.seek(SeekFrom::Start(segment.offset))?;
-                io::copy(&mut io::Read::take(&mut reader, segment.len), &mut file)?;
-            }
-            file.set_len(content.len)
-        };
-        copy().map_err(|source| self.failed(path, source))
+        blob::fill(self.store, content, &File::from(fd)).map_err(|source| self.failed(path, source))
     }
 
     /// Gives an entry its metadata: the owner first, since changing it clears setuid; times last.

@@ -67,7 +67,7 @@ impl Child<'_> {
     fn contained(&self, root: &wire::Root) -> Result<Infallible, Failure> {
         // Before the cgroup, which refuses this device.
         let device = match root {
-            wire::Root::Fuse => Some(open_fuse().during(|| Step::OpenFuse)?),
+            wire::Root::Fuse => Some(silt_fuse::open_device().during(|| Step::OpenFuse)?),
             wire::Root::Directory(_) => None,
         };
         let pid = self.begin()?;
@@ -193,8 +193,4 @@ fn open_terminal() -> std::io::Result<(OwnedFd, OwnedFd)> {
     )?;
     let slave = open_slave(&master)?;
     Ok((master, slave))
-}
-
-fn open_fuse() -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

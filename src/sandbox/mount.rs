@@ -122,15 +122,8 @@ pub(super) fn make_private() -> io::Result<()> {
 /// A FUSE filesystem on an opened /dev/fuse, as the container's root.
 pub(super) fn fuse(device: BorrowedFd<'_>, devices: bool) -> io::Result<Detached> {
     let descriptor = device.as_raw_fd().to_string();
-    let options = [
-        ("fd", descriptor.as_str()),
-        ("rootmode", "40000"),
-        ("user_id", "0"),
-        ("group_id", "0"),
-        ("default_permissions", ""),
-        ("allow_other", ""),
-        ("subtype", "silt"),
-    ];
+    let mut options = vec![("fd", descriptor.as_str()), ("subtype", "silt")];
+    options.extend(silt_fuse::MOUNT_OPTIONS);
     new_filesystem("fuse", &options, common(devices))
 }
 

@@ -81,9 +81,11 @@ impl Workspace for View {
             return Ok(self.base);
         };
         for stub in stubs.iter().rev() {
-            if let Ok(path) = GuestPath::parse(stub.path.as_bytes()) {
-                session.remove_stub(&path, stub.directory)?;
-            }
+            let path = GuestPath::parse(stub.path.as_bytes()).map_err(|source| SnapshotError::Stub {
+                path: stub.path.clone(),
+                source,
+            })?;
+            session.remove_stub(&path, stub.directory)?;
         }
         let frozen = session.finish()?;
         Ok(self.sealing(frozen))

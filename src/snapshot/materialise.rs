@@ -6,17 +6,15 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
-use silt_store::{
-    Content, Data, Device, Entry, GuestPath, Meta, Node, Store, StoreError, TreeRef, blob, root, walk,
-};
+use silt_store::{Device, Entry, GuestPath, Meta, Node, Store, StoreError, TreeRef, blob, root, walk};
 
 /// Who the files are to belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +40,6 @@ pub enum MaterialiseError {
     #[error("cannot read the tree")]
     Store(#[from] StoreError),
 }
-
-/// Bytes copied at a time.
-const BUFFER: usize = 256 * 1024;
 
 /// Writes the root `tree` into the directory `target`, which is there and empty.
 ///
@@ -105,9 +100,7 @@ fn create(store: &Arc<dyn Store>, host: &Path, entry: &Entry, owners: Owners) ->
         // Dressed when all below it stands.
         Node::Directory(_) => fs::create_dir(host),
         Node::File(content) => {
-            let mut file = File::create_new(host)?;
-            fill(store, content, &mut file)?;
-            drop(file);
+            blob::fill(store, content, &File::create_new(host)?)?;
             dress(host, &entry.meta, false, owners)
         }
         Node::Symlink(target) => {
@@ -125,30 +118,6 @@ fn create(store: &Arc<dyn Store>, host: &Path, entry: &Entry, owners: Owners) ->
             dress(host, &entry.meta, false, owners)
         }
     }
-}
-
-/// Writes data where there is data; the rest stays a hole.
-fn fill(store: &Arc<dyn Store>, content: &Content, file: &mut File) -> io::Result<()> {
-    if let Data::Inline(bytes) = &content.data {
-        return file.write_all(bytes);
-    }
-    let mut reader = blob::Reader::new(Arc::clone(store), content.clone());
-    let mut buffer = vec![0; BUFFER];
-    for segment in blob::segments(&**store, content).map_err(io::Error::other)? {
-        if !segment.data {
-            continue;
-        }
-        reader.seek(SeekFrom::Start(segment.offset))?;
-        let end = segment.offset + segment.len;
-        let mut at = segment.offset;
-        while at < end {
-            let wanted = (end - at).min(BUFFER as u64) as usize;
-            reader.read_exact(&mut buffer[..wanted])?;
-            file.write_all_at(&buffer[..wanted], at)?;
-            at += wanted as u64;
-        }
-    }
-    file.set_len(content.len)
 }
 
 /// Owner, attributes, permissions, times: in this order, since each of the first clears some of the next.

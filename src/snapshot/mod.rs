@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use silt_fuse::{Base, Frozen, FsError};
-use silt_store::{Store, StoreError, TreeRef};
+use silt_store::{NameError, Store, StoreError, TreeRef};
 
 pub use materialise::MaterialiseError;
 pub use scan::ScanError;
@@ -104,6 +104,14 @@ pub enum SnapshotError {
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// A mount point that was made for the container has no path that a tree could hold.
+    #[error("the mount point {path:?} cannot be taken out again")]
+    Stub {
+        /// In the container.
+        path: String,
+        /// What is wrong with it.
+        source: NameError,
     },
     /// The strategy needs what this user may not do.
     #[error("the snapshotter `{strategy}` needs root: {why}; use `--snapshotter fuse`")]

@@ -51,7 +51,8 @@ impl Produced for Fake {
 }
 
 /// A world in which commands are functions: what a step gives is a digest of what it is and takes. `constant X` ignores what
-/// it takes, `random` does not repeat itself, `fail` fails, `sleep` takes a while.
+/// it takes, `random` does not repeat itself, `fail` fails, `pause` takes a while, `meet N` waits until N steps are at work at once,
+/// `stay` until it is cancelled; what waits gives up after `PATIENCE`, and the test fails.
 #[derive(Default)]
 struct World {
     contexts: BTreeMap<String, u8>,
@@ -61,7 +62,37 @@ struct World {
     most_at_once: AtomicUsize,
 }
 
+/// No test waits so long when all is well: it turns a hang into a failure.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 impl World {
+    /// What a step does before it gives anything.
+    fn work(&self, command: &[String], cancel: &Cancel) -> Result<(), Failure> {
+        let words: Vec<_> = command.iter().map(String::as_str).collect();
+        match *words {
+            ["pause"] => thread::sleep(Duration::from_millis(100)),
+            ["meet", count, ..] => {
+                let count = count.parse().unwrap();
+                until(|| self.most_at_once.load(Ordering::SeqCst) >= count);
+            }
+            ["stay"] => until(|| cancel.is_cancelled()),
+            ["fail"] => {
+                return Err(Failure::Command {
+                    exit: 2,
+                    reason: "exit status 2".into(),
+                    output: "no\n".into(),
+                    kept: None,
+                });
+            }
+            _ => {}
+        }
+        if cancel.is_cancelled() {
+            Err(Failure::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
     fn give(&self, op: &Op, outside: &Outside, inputs: &[ContentId]) -> ContentId {
         let mut text = format!("{:?}{:?}", op_parts(op), outside.parts);
         if let Op::Run(run) = op {
@@ -120,26 +151,12 @@ impl Executor for World {
     fn perform(&self, task: &Task<'_, Fake>) -> Result<Vec<Fake>, Failure> {
         let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_at_once.fetch_max(now, Ordering::SeqCst);
-        let command = if let Op::Run(run) = task.op {
-            run.argv[0].as_str()
-        } else {
-            ""
+        let worked = match task.op {
+            Op::Run(run) => self.work(&run.argv, task.cancel),
+            _ => Ok(()),
         };
-        for _ in 0..if command == "sleep" { 100 } else { 0 } {
-            if task.cancel.is_cancelled() {
-                return Err(Failure::Cancelled);
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
         self.at_once.fetch_sub(1, Ordering::SeqCst);
-        if command == "fail" {
-            return Err(Failure::Command {
-                exit: 2,
-                reason: "exit status 2".into(),
-                output: "no\n".into(),
-                kept: None,
-            });
-        }
+        worked?;
         self.performed.lock().unwrap().push(task.name.to_owned());
         let inputs: Vec<_> = task.inputs.iter().map(|input| input.tree.content).collect();
         let content = self.give(task.op, &self.outside(task.op), &inputs);
@@ -152,6 +169,13 @@ impl Executor for World {
             tree,
             sealed_at: Instant::now() + Duration::from_millis(time % 4),
         }])
+    }
+}
+
+fn until(holds: impl Fn() -> bool) {
+    let given_up = Instant::now() + PATIENCE;
+    while !holds() && Instant::now() < given_up {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -392,14 +416,12 @@ fn independent_stages_work_at_once_and_equal_ones_once() {
     let bed = Bed::new();
     let mut vertices = vec![(image("base"), vec![])];
     for name in ["1", "2", "3", "3"] {
-        vertices.push((run(&["sleep", name]), vec![0]));
+        vertices.push((run(&["meet", "3", name]), vec![0]));
     }
     vertices.push((copy(CopySource::Input), vec![1, 2]));
     vertices.push((copy(CopySource::Input), vec![5, 3]));
     vertices.push((copy(CopySource::Input), vec![6, 4]));
-    let begin = Instant::now();
     let built = bed.solve(&plan(vertices)).unwrap();
-    assert!(begin.elapsed() < Duration::from_millis(500));
     assert_eq!(bed.world.most_at_once.load(Ordering::SeqCst), 3);
     assert_eq!(bed.world.performed().len(), 7);
     assert_eq!(built.chain.len(), 4);
@@ -408,7 +430,7 @@ fn independent_stages_work_at_once_and_equal_ones_once() {
 #[test]
 fn two_builds_at_once_share_a_vertex_in_flight() {
     let bed = Bed::new();
-    let plan = plan(vec![(image("base"), vec![]), (run(&["sleep"]), vec![0])]);
+    let plan = plan(vec![(image("base"), vec![]), (run(&["pause"]), vec![0])]);
     thread::scope(|scope| {
         let builds: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| bed.solve(&plan).unwrap().result))
@@ -429,17 +451,12 @@ fn the_first_failure_cancels_the_rest_and_is_the_builds() {
     let bed = Bed::new();
     let plan = plan(vec![
         (image("base"), vec![]),
-        (run(&["sleep"]), vec![0]),
+        (run(&["stay"]), vec![0]),
         (run(&["fail"]), vec![0]),
         (copy(CopySource::Input), vec![1, 2]),
     ]);
-    let begin = Instant::now();
     let error = bed.solve(&plan).unwrap_err();
-    assert!(
-        begin.elapsed() < Duration::from_millis(150),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(!bed.world.performed().contains(&"1".to_owned()));
     let SolveError::Vertex {
         vertex,
         failure: Failure::Command { exit, output, .. },
@@ -453,18 +470,20 @@ fn the_first_failure_cancels_the_rest_and_is_the_builds() {
 }
 
 #[test]
-fn a_cancelled_build_says_so_soon() {
+fn a_cancelled_build_ends_its_steps_and_says_so() {
     let bed = Bed::new();
-    let plan = plan(vec![(image("base"), vec![]), (run(&["sleep"]), vec![0])]);
+    let plan = plan(vec![(image("base"), vec![]), (run(&["stay"]), vec![0])]);
     let cancel = Cancel::new();
     thread::scope(|scope| {
         let build = scope.spawn(|| bed.solve_until(&plan, &cancel));
-        thread::sleep(Duration::from_millis(30));
-        let begin = Instant::now();
+        // The image is there, and the command at work.
+        until(|| {
+            bed.world.performed.lock().unwrap().len() == 1 && bed.world.at_once.load(Ordering::SeqCst) == 1
+        });
         cancel.cancel();
         assert!(matches!(build.join().unwrap(), Err(SolveError::Cancelled)));
-        assert!(begin.elapsed() < Duration::from_millis(100));
     });
+    assert_eq!(bed.world.performed(), ["0"]);
 }
 
 fn ops() -> impl Strategy<Value = (Op, usize)> {

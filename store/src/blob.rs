@@ -8,7 +8,7 @@ mod read;
 mod rewrite;
 mod write;
 
-pub use read::{Reader, Segment, chunks, present, read_all, read_at, segments};
+pub use read::{Reader, Segment, chunks, fill, present, read_all, read_at, segments};
 pub use rewrite::rewrite;
 pub use write::{ChunkWriter, from_bytes, write};
 

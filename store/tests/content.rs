@@ -34,6 +34,10 @@ fn check(store: &Arc<dyn Store>, content: &Content, bytes: &[u8]) {
     reader.read_to_end(&mut streamed).unwrap();
     assert!(streamed == bytes[len / 3..]);
 
+    let file = tempfile::NamedTempFile::new().unwrap();
+    blob::fill(store, content, file.as_file()).unwrap();
+    assert!(std::fs::read(file.path()).unwrap() == bytes);
+
     let segments = blob::segments(store, content).unwrap();
     let mut at = 0;
     for segment in &segments {

@@ -252,16 +252,14 @@ pub(super) fn credentials(folder: &Path) -> Arc<Client> {
 }
 
 #[test]
-fn an_unreachable_registry_is_told_quickly() {
+fn an_unreachable_registry_is_told_with_a_hint() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
         .port();
     let name = Reference::parse(&format!("127.0.0.1:{port}/app")).unwrap();
-    let begun = Instant::now();
     let error = fetch(&images(), &anonymous(), &name, Pull::Missing).unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(2));
     assert!(error.hint().is_some());
     let error = registry_error(error);
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");

@@ -291,14 +291,8 @@ fn inner_cannot_open_fuse_the_error_names_the_remedy() {
 
 #[test]
 #[ignore = "run as an ordinary user by a test above"]
-fn inner_works_quickly() {
-    let before = Instant::now();
+fn inner_works_for_a_helper_that_starts_nothing() {
     drop(own_helper());
-    assert!(
-        before.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        before.elapsed()
-    );
 }
 
 #[test]

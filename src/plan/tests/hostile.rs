@@ -1,85 +1,60 @@
 //! Dockerfiles that nobody means well with: no panic, no quadratic time.
-
-use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
+//!
+//! No clock is read. The large texts are so large that what takes time in proportion to the square of their length would not end
+//! while anybody waits; each test says what they come to.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::dockerfile::parse;
 
-/// Far above what linear time takes in a debug build, far below what quadratic time takes.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// The processor time of this thread: other work on the machine is not the planner's fault.
-fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
-}
-
-fn in_time(what: &str, limit: Duration, work: impl FnOnce()) {
-    let start = processor_time();
-    work();
-    let taken = processor_time().saturating_sub(start);
-    assert!(taken < limit, "{what} took {taken:?}");
+/// How many instructions a text has; `None` when it is refused, by the planner's first look too.
+fn instructions(text: &str) -> Option<usize> {
+    let dockerfile = parse(text).ok()?;
+    base_images(&dockerfile, &input()).ok()?;
+    Some(dockerfile.instructions.len())
 }
 
 #[test]
 fn large_dockerfiles_parse_in_linear_time() {
-    // Ten megabytes in a release build; enough here to tell a line from a parabola.
     let size = 2 << 20;
-    for (what, head, piece) in [
-        ("short lines", "FROM a\n", "RUN x\n"),
-        ("one continued line", "FROM a\nRUN x", " \\\nyyyy"),
-        ("one long line", "FROM a\nRUN x", "y"),
-        ("comments", "FROM a\n", "# c\n"),
-        ("empty continuations", "FROM a\nRUN x \\\n", "\n"),
-        ("words", "FROM a\nENV a=b", " c=d"),
-        ("onbuild", "FROM a\n", "ONBUILD RUN x\n"),
-        ("flags", "FROM a\nRUN", " --x=y"),
-        ("quotes", "FROM a\nRUN <<E", " \"a\" '"),
-        ("shifts", "FROM a\nRUN <<", "(("),
-        ("heredocs", "FROM a\n", "RUN <<E\nE\n"),
-        ("nested", "FROM a\n", "ONBUILD "),
-        ("arrays", "FROM a\nRUN ", "["),
-        ("one heredoc", "FROM a\nRUN <<E\n", "E \n"),
+    for (what, head, piece, expected) in [
+        ("short lines", "FROM a\n", "RUN x\n", Some(349_525)),
+        ("one continued line", "FROM a\nRUN x", " \\\nyyyy", Some(2)),
+        ("one long line", "FROM a\nRUN x", "y", Some(2)),
+        ("comments", "FROM a\n", "# c\n", Some(1)),
+        ("empty continuations", "FROM a\nRUN x \\\n", "\n", Some(2)),
+        ("words", "FROM a\nENV a=b", " c=d", Some(2)),
+        ("onbuild", "FROM a\n", "ONBUILD RUN x\n", Some(149_797)),
+        ("flags", "FROM a\nRUN", " --x=y", None),
+        ("quotes", "FROM a\nRUN <<E", " \"a\" '", Some(2)),
+        ("shifts", "FROM a\nRUN <<", "((", None),
+        ("heredocs", "FROM a\n", "RUN <<E\nE\n", Some(209_715)),
+        ("nested", "FROM a\n", "ONBUILD ", None),
+        ("arrays", "FROM a\nRUN ", "[", Some(2)),
+        ("one heredoc", "FROM a\nRUN <<E\n", "E \n", None),
     ] {
         let text = format!("{head}{}\n", piece.repeat((size - head.len()) / piece.len()));
-        in_time(what, LIMIT, || {
-            if let Ok(dockerfile) = parse(&text) {
-                drop(base_images(&dockerfile, &input()));
-            }
-        });
+        assert_eq!(instructions(&text), expected, "{what}");
     }
 }
 
 #[test]
 fn many_stages_and_steps_plan_in_linear_time() {
     let mut text = String::from("FROM a AS s0\n");
-    for i in 1..200 {
+    for i in 1..1000 {
         let _ = writeln!(text, "FROM a AS s{i}\nCOPY --from=s{} /x /x\nRUN make {i}", i - 1);
     }
-    let dockerfile = parse(&text).unwrap();
-    let mut input = input();
-    resolve(&dockerfile, &mut input).unwrap();
-    // 10 ms in a release build.
-    in_time("200 stages", Duration::from_millis(500), || {
-        assert_eq!(plan(&dockerfile, &input).unwrap().chain.len(), 2);
-    });
+    let planned = plan_with(&text, input()).unwrap();
+    // The image, and two steps of each stage but the first.
+    assert_eq!((planned.chain.len(), planned.vertices.len()), (2, 1 + 2 * 999));
     let variables: String = (0..50_000).fold(String::from("FROM a\n"), |mut text, i| {
         let _ = writeln!(text, "ENV A{i}=1 B{i}=$A{i}\nARG C{i}=$B{i}");
         text
     });
-    in_time("50000 variables", LIMIT, || {
-        assert_eq!(
-            plan_with(&variables, super::input()).unwrap().config.env.len(),
-            100_001
-        );
-    });
+    assert_eq!(plan_with(&variables, input()).unwrap().config.env.len(), 100_001);
     let text = format!("FROM a\n{}", "RUN x\n".repeat(20_000));
-    in_time("20000 steps", LIMIT, || {
-        assert_eq!(plan_with(&text, super::input()).unwrap().chain.len(), 20_000);
-    });
+    assert_eq!(plan_with(&text, input()).unwrap().chain.len(), 20_000);
 }
 
 proptest! {

@@ -2,7 +2,9 @@
 //!
 //! In: a `Content`. Out: its bytes, all, in part or as a stream; where its holes are. Effects: reads chunks, each verified.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -98,6 +100,9 @@ pub struct Segment {
     pub data: bool,
 }
 
+/// How many bytes [`fill`] copies at a time.
+const FILL: u64 = 256 * 1024;
+
 /// The file's data and holes in order, neighbours of one kind joined; a function of its bytes, whatever form they have.
 ///
 /// # Errors
@@ -124,6 +129,33 @@ pub fn segments(store: &dyn Store, content: &Content) -> StoreResult<Vec<Segment
         }
     }
     Ok(segments)
+}
+
+/// Writes `content` into the empty `file`. Its holes stay holes, and memory is bounded, whatever the length.
+///
+/// # Errors
+/// What the store says, as [`Reader`] does, and what writing says.
+pub fn fill(store: &Arc<dyn Store>, content: &Content, file: &File) -> io::Result<()> {
+    if let Data::Inline(bytes) = &content.data {
+        return file.write_all_at(bytes, 0);
+    }
+    let mut reader = Reader::new(Arc::clone(store), content.clone());
+    let mut buffer = vec![0; content.len.min(FILL) as usize];
+    for segment in segments(&**store, content).map_err(io::Error::other)? {
+        if !segment.data {
+            continue;
+        }
+        reader.seek(SeekFrom::Start(segment.offset))?;
+        let end = segment.offset + segment.len;
+        let mut at = segment.offset;
+        while at < end {
+            let wanted = (end - at).min(FILL) as usize;
+            reader.read_exact(&mut buffer[..wanted])?;
+            file.write_all_at(&buffer[..wanted], at)?;
+            at += wanted as u64;
+        }
+    }
+    file.set_len(content.len)
 }
 
 /// Every chunk that holds some of `content`, its list included.
