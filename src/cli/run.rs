@@ -300,8 +300,16 @@ pub(crate) fn attach(
         .map_err(|error| Failure::error(format!("signals: {error}")))?;
     let handle = signals.handle();
     let forwarding = std::thread::spawn(move || {
+        let mut asked = 0;
         for signal in signals.forever() {
-            controller.say(Control::Signal(signal));
+            asked += u32::from(matches!(signal, SIGINT | SIGTERM));
+            // The kernel drops what process 1 does not handle: who asks three times means it.
+            let control = if asked < 3 {
+                Control::Signal(signal)
+            } else {
+                Control::Cancel
+            };
+            controller.say(control);
         }
     });
     let mut relay = None;

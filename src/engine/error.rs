@@ -171,7 +171,7 @@ pub enum EngineError {
     },
     /// A container's name that is none.
     #[error(
-        "`{name}` cannot name a container: letters, digits, `_`, `.`, `-`, at least two, the first a letter or digit"
+        "`{name}` cannot name a container: letters, digits, `_`, `.`, `-`, the first a letter or digit"
     )]
     ContainerName {
         /// The name.

@@ -79,6 +79,10 @@ impl Copy<'_> {
             exclude: &exclude,
         };
         let found = self.find(&exclude)?;
+        if found.is_empty() {
+            // Patterns may match nothing: then not even the destination is made.
+            return Ok(base);
+        }
         let owner = self.owner.unwrap_or((0, 0));
         let mut place = Place::new(self.store, base, &self.op.destination, owner, self.op.link)?;
         if found.len() > 1 && !place.takes_several() && !self.op.parents {
@@ -119,9 +123,6 @@ impl Copy<'_> {
                     ));
                 }
             }
-        }
-        if found.is_empty() {
-            return Err(CopyError::Nothing);
         }
         Ok(found)
     }

@@ -31,9 +31,6 @@ pub enum CopyError {
         /// In the source's tree.
         path: String,
     },
-    /// The globs matched nothing.
-    #[error("no source matched: there is nothing to copy")]
-    Nothing,
     /// Several sources and one file to copy them to.
     #[error("{count} sources, but the destination `{destination}` is no directory: end it with a slash")]
     Several {

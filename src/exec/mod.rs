@@ -359,11 +359,8 @@ impl Executor for Performer {
                     .inputs
                     .first()
                     .ok_or_else(|| Failure::other(CopyError::NoSource))?;
-                let account = run::accounts(&self.around.store, base)
-                    .map_err(Failure::other)?
-                    .account(&op.user);
-                let identity = account.map_err(Failure::other)?.identity;
-                let owner = (identity.uid, identity.gid);
+                let accounts = run::accounts(&self.around.store, base).map_err(Failure::other)?;
+                let owner = accounts.owner(&op.user).map_err(Failure::other)?;
                 let made = place::make_directory(&self.around.store, base.seal()?, &op.path, owner);
                 Snapshot::Stored(made.map_err(Failure::other)?)
             }

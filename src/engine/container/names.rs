@@ -54,13 +54,12 @@ pub(crate) fn name(id: &str, attempt: usize) -> String {
     }
 }
 
-/// Whether a user may name a container so: Docker's rule.
+/// Whether a user may name a container so: Docker's rule, and one letter is enough.
 pub(crate) fn is_valid(name: &str) -> bool {
     let mut characters = name.chars();
     characters
         .next()
         .is_some_and(|first| first.is_ascii_alphanumeric())
-        && name.len() > 1
         && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
@@ -73,7 +72,7 @@ mod tests {
         assert_eq!(name("0000000100ff", 0), "amber_bar");
         assert_eq!(name("0000000100ff", 2), "amber_bar_2");
         assert!(is_valid(&name("abcdef0123", 7)));
-        for bad in ["", "a", "-x", "a b", "a/b"] {
+        for bad in ["", "-x", "a b", "a/b"] {
             assert!(!is_valid(bad), "{bad}");
         }
     }
