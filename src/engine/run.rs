@@ -12,8 +12,8 @@ use crate::engine::Engine;
 use crate::engine::address::Origin;
 use crate::engine::call::{Call, Control, FileSlot, Message};
 use crate::engine::container::{
-    Container, ContainerRecord, ContainerState, Copiers, Environment, HostConfig, Start, Streams, compose,
-    now,
+    Container, ContainerRecord, ContainerState, Copiers, Ended, Environment, HostConfig, Start, Streams,
+    compose, now,
 };
 use crate::engine::error::EngineError;
 use crate::engine::outcome::Outcome;
@@ -58,7 +58,7 @@ impl Engine {
         };
         call.send(started, master.into_iter().collect());
         let signal = |signal| container.signal(signal);
-        Ok(attached(call, &ended, &signal))
+        attached(call, &ended, &signal, &|| container.abandon_output())
     }
 
     fn start(
@@ -67,7 +67,7 @@ impl Engine {
         spec: Spec,
         streams: (Streams, Stdio),
         lease: Lease,
-    ) -> Result<(Option<OwnedFd>, Receiver<i32>), EngineError> {
+    ) -> Result<(Option<OwnedFd>, Receiver<Ended>), EngineError> {
         let helper = self.helper()?;
         let strategy = self.strategy(&self.config.snapshotter)?;
         let start = Start {
@@ -112,6 +112,7 @@ impl Engine {
             doing: "connecting a process's streams",
             source,
         })?;
+        let output = copiers.abandon();
         let ended = watch(Arc::clone(&process), copiers)?;
         if request.output.is_none() {
             return Ok(Outcome::Done);
@@ -121,7 +122,7 @@ impl Engine {
         };
         call.send(started, master.into_iter().collect());
         let signal = |signal| Ok(process.signal(signal)?);
-        Ok(attached(call, &ended, &signal))
+        attached(call, &ended, &signal, &|| output.abandon())
     }
 }
 
@@ -173,20 +174,20 @@ pub(super) fn resolv_conf() -> String {
 }
 
 /// Waits for a process on a thread of its own, which keeps it alive.
-fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, EngineError> {
+fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<Ended>, EngineError> {
     let (tell, told) = crossbeam::channel::bounded(1);
     let watcher = std::thread::Builder::new()
         .name("exec".to_owned())
         .spawn(move || {
             let exit = process.wait();
-            copiers.join();
+            let copied = copiers.join();
             let status = match exit {
                 Ok(Exit::Code(code)) => code,
                 Ok(Exit::Signal(signal)) => 128 + signal,
                 Ok(Exit::OutOfMemory) | Err(_) => 137,
             };
             // A detached process's caller does not listen.
-            tell.send(status).ok();
+            tell.send(Ended { status, copied }).ok();
         });
     watcher.map(|_| told).map_err(|source| EngineError::Io {
         doing: "watching a process",
@@ -195,14 +196,22 @@ fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, Engin
 }
 
 /// Until the process ends: passes the caller's signals on; a caller that goes away takes it along.
-fn attached(call: &Call, ended: &Receiver<i32>, signal: &dyn Fn(i32) -> Result<(), EngineError>) -> Outcome {
+fn attached(
+    call: &Call,
+    ended: &Receiver<Ended>,
+    signal: &dyn Fn(i32) -> Result<(), EngineError>,
+    abandon: &dyn Fn(),
+) -> Result<Outcome, EngineError> {
     let mut controls = call.controls().clone();
     loop {
         let wanted = select! {
-            recv(ended) -> status => return Outcome::Exited(status.unwrap_or(137)),
+            recv(ended) -> ended => return outcome(ended.ok()),
             recv(controls) -> control => match control {
                 Ok(Control::Signal(number)) => number,
-                Ok(Control::Cancel | Control::Gone) => libc::SIGKILL,
+                Ok(Control::Cancel | Control::Gone) => {
+                    abandon();
+                    libc::SIGKILL
+                }
                 Err(_) => {
                     controls = never();
                     continue;
@@ -213,6 +222,18 @@ fn attached(call: &Call, ended: &Receiver<i32>, signal: &dyn Fn(i32) -> Result<(
             tracing::debug!(%error, "a signal came too late");
         }
     }
+}
+
+/// What a caller learns of an end: its exit status counts only if all output came through.
+fn outcome(ended: Option<Ended>) -> Result<Outcome, EngineError> {
+    let Some(Ended { status, copied }) = ended else {
+        return Ok(Outcome::Exited(137));
+    };
+    copied.map_err(|source| EngineError::Io {
+        doing: "writing what the container wrote",
+        source,
+    })?;
+    Ok(Outcome::Exited(status))
 }
 
 fn streams(
