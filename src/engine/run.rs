@@ -13,7 +13,7 @@ use crate::engine::address::Origin;
 use crate::engine::call::{Call, Control, FileSlot, Message};
 use crate::engine::container::{
     Container, ContainerRecord, ContainerState, Copiers, Ended, Environment, HostConfig, Start, Streams,
-    compose, now,
+    compose, now, unwritten,
 };
 use crate::engine::error::EngineError;
 use crate::engine::outcome::Outcome;
@@ -180,14 +180,14 @@ fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<Ended>, Eng
         .name("exec".to_owned())
         .spawn(move || {
             let exit = process.wait();
-            let copied = copiers.join();
+            let lost = copiers.join().map_err(unwritten);
             let status = match exit {
                 Ok(Exit::Code(code)) => code,
                 Ok(Exit::Signal(signal)) => 128 + signal,
                 Ok(Exit::OutOfMemory) | Err(_) => 137,
             };
             // A detached process's caller does not listen.
-            tell.send(Ended { status, copied }).ok();
+            tell.send(Ended { status, lost }).ok();
         });
     watcher.map(|_| told).map_err(|source| EngineError::Io {
         doing: "watching a process",
@@ -224,15 +224,12 @@ fn attached(
     }
 }
 
-/// What a caller learns of an end: its exit status counts only if all output came through.
+/// What a caller learns of an end: its exit status counts only if nothing that it wrote is lost.
 fn outcome(ended: Option<Ended>) -> Result<Outcome, EngineError> {
-    let Some(Ended { status, copied }) = ended else {
+    let Some(Ended { status, lost }) = ended else {
         return Ok(Outcome::Exited(137));
     };
-    copied.map_err(|source| EngineError::Io {
-        doing: "writing what the container wrote",
-        source,
-    })?;
+    lost?;
     Ok(Outcome::Exited(status))
 }
 

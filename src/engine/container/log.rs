@@ -2,7 +2,8 @@
 //!
 //! In: bytes as they come. Out: the same bytes, from any point, also while more comes. Effects: one file. A record is the
 //! stream (1 stdout, 2 stderr), the time in nanoseconds since the epoch (u64), the length (u32), both little-endian, the bytes;
-//! a record that a dead engine left unfinished ends the log.
+//! a record that a dead engine left unfinished ends the log. A log leaves the store the space that it needs to open and to remove
+//! the container again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,6 +16,12 @@ use crate::progress::Stream;
 
 const HEADER: usize = 13;
 
+/// Free bytes that a log leaves on its disk.
+const RESERVE: u64 = 48 << 20;
+
+/// How much is written between two looks at what is free.
+const STRIDE: u64 = 1 << 20;
+
 /// A container's log. Many may append and read.
 pub(crate) struct Log {
     file: File,
@@ -24,6 +31,8 @@ pub(crate) struct Log {
 
 struct State {
     len: u64,
+    /// The length at which to look at what is free.
+    look: u64,
     /// Nothing comes any more.
     closed: bool,
 }
@@ -51,6 +60,7 @@ impl Log {
             file,
             State {
                 len: 0,
+                look: STRIDE,
                 closed: false,
             },
         ))
@@ -60,7 +70,14 @@ impl Log {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self::new(file, State { len, closed: true }))
+        Ok(Self::new(
+            file,
+            State {
+                len,
+                look: len,
+                closed: true,
+            },
+        ))
     }
 
     fn new(file: File, state: State) -> Self {
@@ -76,7 +93,21 @@ impl Log {
     }
 
     /// Adds bytes of one stream, with the time that it is.
+    ///
+    /// # Errors
+    ///
+    /// The disk has no space left, or next to none.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.put(stream, bytes, RESERVE)
+    }
+
+    /// Says in the log itself that what follows is missing.
+    pub(crate) fn cut(&self, error: &io::Error) -> io::Result<()> {
+        let note = format!("\nsilt: from here on nothing was logged: {error}\n");
+        self.put(Stream::Stderr, note.as_bytes(), 0)
+    }
+
+    fn put(&self, stream: Stream, bytes: &[u8], reserve: u64) -> io::Result<()> {
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_nanos() as u64);
@@ -89,6 +120,13 @@ impl Log {
         record.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         record.extend_from_slice(bytes);
         let mut state = self.state();
+        if state.len >= state.look && reserve > 0 {
+            let disk = nix::sys::statvfs::fstatvfs(&self.file)?;
+            if disk.blocks_available() * disk.fragment_size() < reserve {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.look = state.len + STRIDE;
+        }
         self.file.write_all_at(&record, state.len)?;
         state.len += record.len() as u64;
         drop(state);

@@ -46,8 +46,8 @@ struct Inner {
 pub(crate) struct Ended {
     /// Its exit status, as a shell gives it.
     pub(crate) status: i32,
-    /// Whether its caller got all that it wrote.
-    pub(crate) copied: io::Result<()>,
+    /// What it wrote to its caller or to its filesystem and is lost.
+    pub(crate) lost: Result<(), EngineError>,
 }
 
 /// What a container's start needs besides itself.
@@ -149,7 +149,7 @@ impl Container {
     /// Until its processes are gone and what it left is kept.
     fn watch(&self, containers: &Containers, running: &Running, copiers: Copiers) -> Ended {
         let exit = running.wait();
-        let copied = copiers.join();
+        let mut lost = copiers.join().map_err(unwritten);
         self.log.close();
         let (status, out_of_memory, error) = judge(exit);
         let (workspace, keep) = {
@@ -183,11 +183,12 @@ impl Container {
                         crate::engine::error::chain(&failed)
                     ));
                 }
+                lost = lost.and(Err(failed.into()));
                 None
             }
         };
         self.ended(containers, state, filesystem);
-        Ended { status, copied }
+        Ended { status, lost }
     }
 
     fn ended(&self, containers: &Containers, state: ContainerState, filesystem: Option<TreeRef>) {
@@ -369,6 +370,14 @@ fn judge(exit: Result<Exit, SandboxError>) -> (i32, bool, Option<String>) {
         Ok(Exit::Signal(signal)) => (128 + signal, false, None),
         Ok(Exit::OutOfMemory) => (137, true, None),
         Err(error) => (137, false, Some(crate::engine::error::chain(&error))),
+    }
+}
+
+/// What a caller's streams did not take.
+pub(crate) fn unwritten(source: io::Error) -> EngineError {
+    EngineError::Io {
+        doing: "writing what the container wrote",
+        source,
     }
 }
 

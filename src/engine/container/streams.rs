@@ -122,9 +122,10 @@ impl Copiers {
     pub(crate) fn join(self) -> io::Result<()> {
         let mut result = Ok(());
         for thread in self.threads {
-            match thread.join() {
-                Ok(copied) => result = result.and(copied),
-                Err(_) => tracing::error!("a thread that copied output failed"),
+            if let Ok(copied) = thread.join() {
+                result = result.and(copied);
+            } else {
+                tracing::error!("a thread that copied output failed");
             }
         }
         result
@@ -165,7 +166,9 @@ impl Copier {
             let bytes = &buffer[..count];
             if let Some(Err(error)) = self.log.as_ref().map(|log| log.append(self.stream, bytes)) {
                 tracing::warn!(%error, "a container's output is no longer logged");
-                self.log = None;
+                if let Some(Err(error)) = self.log.take().map(|log| log.cut(&error)) {
+                    tracing::warn!(%error, "its log does not say so");
+                }
             }
             let delivered = self
                 .target
