@@ -1,4 +1,4 @@
-//! A container's output on its way to the caller: readers that leave, that do not read, that cannot take it.
+//! A container's output on its way to the caller: readers that leave, that do not read, that cannot take it; and to its log.
 
 use std::fs::File;
 use std::io::Read;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, never};
 use crossbeam::select;
-use silt_store::Lease;
+use silt_store::{Lease, TreeRef};
 
 use crate::engine::Engine;
 use crate::engine::address::Origin;
@@ -29,13 +29,7 @@ impl Engine {
         let origin = self.origin_for_run(request, call)?;
         let record = new_record(request, &origin)?;
         let account = exec::account(&self.store, &Snapshot::Stored(origin.tree), &record.config.user)?;
-        let base = exec::with_directory(
-            &self.store,
-            &Snapshot::Stored(origin.tree),
-            cwd(&record.config.working_dir),
-            &account,
-        )?;
-        let filesystem = base.sealed()?;
+        let filesystem = self.mount_points(&record, &origin, &account)?;
         let spec = spec(&record, account);
         let streams = streams(call, request.tty, request.stdin, request.output)?;
         lease.keep(filesystem);
@@ -59,6 +53,25 @@ impl Engine {
         call.send(started, master.into_iter().collect());
         let signal = |signal| container.signal(signal);
         attached(call, &ended, &signal, &|| container.abandon_output())
+    }
+
+    /// The image's tree with the directories that a container finds even if the image lacks them: its working directory, and
+    /// its volumes, which are root's.
+    fn mount_points(
+        &self,
+        record: &ContainerRecord,
+        origin: &Origin,
+        account: &Account,
+    ) -> Result<TreeRef, EngineError> {
+        let image = Snapshot::Stored(origin.tree);
+        let root = exec::account(&self.store, &image, "0:0")?;
+        let workdir = cwd(&record.config.working_dir);
+        let mut base = exec::with_directory(&self.store, &image, workdir, account)?;
+        // What `-v` mounts is made in the container, as a file where that is one.
+        for path in origin.config.volumes.keys() {
+            base = exec::with_directory(&self.store, &base, path, &root)?;
+        }
+        Ok(base.sealed()?)
     }
 
     fn start(
