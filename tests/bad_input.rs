@@ -217,3 +217,16 @@ fn archives_that_are_none() {
     finish(child, "silt import -").fails(1, &[]);
     still_works(&scene);
 }
+
+/// The list of an archive's members is at its end, and its absence must not pass for another kind of file.
+#[test]
+fn a_truncated_image_archive_is_called_so() {
+    let scene = Scene::debian();
+    let archive = scene.path("image.tar");
+    let file = archive.to_str().unwrap();
+    scene.silt(["save", "-o", file, "debian"]).ok();
+    let whole = std::fs::metadata(&archive).unwrap().len();
+    let cut = std::fs::File::options().write(true).open(&archive).unwrap();
+    cut.set_len(whole / 2).unwrap();
+    scene.silt(["load", "-i", file]).fails(1, &["truncated"]);
+}

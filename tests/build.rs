@@ -210,6 +210,36 @@ fn run_passes_on_what_docker_run_does() {
 }
 
 #[test]
+fn a_container_finds_its_images_volumes() {
+    let scene = Scene::debian();
+    let context = scene.context("volumes", "FROM debian\nVOLUME /data/deep /etc\n");
+    scene.build("volumes", &context);
+    let shown = scene.shell("volumes", "stat -c '%u %g %a %F' /data/deep");
+    assert_eq!(shown, "0 0 755 directory\n");
+    // A mount of the caller's comes first.
+    let file = scene.write("file", "from the host\n");
+    let mount = format!("{}:/data/deep", file.parent().unwrap().display());
+    let seen = scene.silt(["run", "--rm", "-v", &mount, "volumes", "cat", "/data/deep/file"]);
+    assert_eq!(seen.ok().stdout, "from the host\n");
+}
+
+#[test]
+fn an_id_file_is_made_before_its_container() {
+    let scene = Scene::debian();
+    let file = scene.path("id");
+    let silt = |command| {
+        let file = file.to_str().unwrap();
+        scene.silt(["run", "--rm", "--cidfile", file, "debian", command])
+    };
+    silt("no-such-program").fails(127, &[]);
+    std::fs::remove_file(&file).ok();
+    silt("true").ok();
+    assert_eq!(std::fs::read_to_string(&file).unwrap().len(), 64);
+    // It may be that of another container, which is not run over.
+    silt("true").fails(125, &["exists"]);
+}
+
+#[test]
 fn a_container_runs_in_the_background_and_is_committed() {
     let scene = Scene::debian();
     scene
