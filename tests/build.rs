@@ -267,3 +267,32 @@ fn ctrl_c_stops_a_build_and_leaves_nothing_behind() {
     );
     scene.silt(["run", "--rm", "debian", "true"]).ok();
 }
+
+#[test]
+fn a_working_directory_belongs_to_its_user_as_docker_has_it() {
+    let scene = Scene::debian();
+    // An id alone is the group, too; a name brings its own group.
+    let context = scene.context(
+        "app",
+        "FROM debian\nUSER 1234\nWORKDIR /id\nUSER games\nWORKDIR /name\nUSER 7:8\nWORKDIR /both/deep\n",
+    );
+    scene.build("app", &context);
+    assert_eq!(
+        scene.shell("app", "stat -c %u:%g /id /name /both/deep"),
+        "1234:1234\n5:60\n7:8\n"
+    );
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_copies_nothing() {
+    let scene = Scene::debian();
+    let context = scene.context(
+        "app",
+        "FROM debian\nCOPY *.patch /patches/\nRUN test ! -e /patches\n",
+    );
+    scene.build("app", &context);
+    scene.write("app/one.patch", "fix\n");
+    let context = scene.context("app", "FROM debian\nCOPY *.patch /patches/\n");
+    scene.build("app", &context);
+    assert_eq!(scene.shell("app", "cat /patches/one.patch"), "fix\n");
+}

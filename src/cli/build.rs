@@ -267,7 +267,14 @@ fn open_context(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty()).map_err(|error| {
         let failure = Failure::refused(format!("context {}: {error}", path.display()));
-        if error == nix::Error::ENOTDIR {
+        let remote = path.to_str().is_some_and(|path| {
+            path.contains("://") || path.starts_with("git@") || path.starts_with("github.com/")
+        });
+        if remote {
+            failure.hint(
+                "a context is a local directory: fetch the repository or archive and name its directory",
+            )
+        } else if error == nix::Error::ENOTDIR {
             failure.hint("the context is a directory; name the Dockerfile with -f")
         } else {
             failure
@@ -275,20 +282,45 @@ fn open_context(path: &Path) -> Result<OwnedFd, Failure> {
     })
 }
 
+/// A Dockerfile is shorter; a device or an archive given by mistake is not read whole.
+const LONGEST_DOCKERFILE: u64 = 16 << 20;
+
 fn read_stdin() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     io::stdin()
         .lock()
+        .take(LONGEST_DOCKERFILE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::refused(format!("standard input: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::refused("standard input is no Dockerfile: it is not UTF-8 text".to_owned())
+    text(bytes).map_err(|problem| {
+        Failure::refused(format!("standard input is no Dockerfile: {problem}"))
             .hint("a tar archive on standard input is not a context yet; unpack it and name the directory")
     })
 }
 
+/// The bytes as text, or why they are no Dockerfile.
+fn text(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.len() as u64 > LONGEST_DOCKERFILE {
+        return Err(format!("it is longer than {} MiB", LONGEST_DOCKERFILE >> 20));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        format!("line {line} is not UTF-8 text")
+    })?;
+    match text.find('\0') {
+        Some(_) => Err("it is not text, it holds NUL bytes".to_owned()),
+        None => Ok(text),
+    }
+}
+
 fn read_dockerfile(path: &Path) -> Result<String, Failure> {
-    let bytes = fs::read(path).map_err(|error| {
+    let read = fs::File::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(LONGEST_DOCKERFILE + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    let bytes = read.map_err(|error| {
         let failure = Failure::refused(format!("cannot read the Dockerfile {}: {error}", path.display()));
         if error.kind() == io::ErrorKind::NotFound {
             failure.hint("name it with -f FILE, or name the directory it is in")
@@ -296,7 +328,7 @@ fn read_dockerfile(path: &Path) -> Result<String, Failure> {
             failure
         }
     })?;
-    String::from_utf8(bytes).map_err(|_| Failure::refused(format!("{} is not UTF-8 text", path.display())))
+    text(bytes).map_err(|problem| Failure::refused(format!("{} is no Dockerfile: {problem}", path.display())))
 }
 
 /// `<Dockerfile>.dockerignore` beside the Dockerfile, otherwise `.dockerignore` in the context.
@@ -334,6 +366,16 @@ fn source_date_epoch() -> Result<Option<i64>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_text_is_no_dockerfile() {
+        assert_eq!(text(b"FROM a\n".to_vec()).as_deref(), Ok("FROM a\n"));
+        assert_eq!(
+            text(b"FROM a\nLABEL a=\xe4\n".to_vec()).unwrap_err(),
+            "line 2 is not UTF-8 text"
+        );
+        assert!(text(b"./\0\0ustar".to_vec()).unwrap_err().contains("NUL"));
+    }
 
     #[test]
     fn a_dockerfiles_own_ignore_file_comes_first() {
