@@ -323,9 +323,13 @@ mod tests {
         assert!(!reopened.wait(end, Duration::from_mins(1)));
     }
 
+    fn fs_blocks(path: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).unwrap().blocks() * 512
+    }
+
     #[test]
     fn a_log_forgets_its_oldest_pieces() {
-        use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let log = Log::create(&path).unwrap();
@@ -338,10 +342,6 @@ mod tests {
         assert_eq!(kept.last(), Some(&((pieces - 1) as u8)));
         assert!(fs_blocks(&path) <= MOST + (1 << 20));
         assert_eq!(all(&Log::open(&path).unwrap(), (0, 0)), kept);
-
-        fn fs_blocks(path: &Path) -> u64 {
-            std::fs::metadata(path).unwrap().blocks() * 512
-        }
     }
 
     #[test]
