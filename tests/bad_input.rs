@@ -78,7 +78,6 @@ fn files_that_are_not_in_the_context() {
     scene.write("bad/ignored", "x\n");
     refused(&scene, "FROM debian\nCOPY missing /\n").fails(1, &["missing", "COPY"]);
     refused(&scene, "FROM debian\nCOPY ignored /\n").fails(1, &["ignored", "ignore file"]);
-    refused(&scene, "FROM debian\nCOPY *.none /\n").fails(1, &["*.none"]);
     refused(&scene, "FROM debian\nCOPY there missing /\n").fails(1, &["missing"]);
     refused(&scene, "FROM debian\nCOPY there there /not-a-folder\n").fails(1, &["/not-a-folder"]);
     // A path above the context means the context's root, as Docker has it: not there, never the file outside.
@@ -86,12 +85,8 @@ fn files_that_are_not_in_the_context() {
     std::os::unix::fs::symlink("../secret", scene.path("bad/link")).unwrap();
     std::os::unix::fs::symlink("..", scene.path("bad/up")).unwrap();
     refused(&scene, "FROM debian\nCOPY up/secret /\n").fails(1, &["secret"]);
-    // The link itself is content; what it points to outside is not followed.
-    let copied = scene.context(
-        "bad",
-        "FROM debian\nCOPY link /link\nRUN test -L /link && ! test -e /link\n",
-    );
-    scene.build("link", &copied);
+    // A link that leads out of the context leads to nothing, never to the file outside.
+    refused(&scene, "FROM debian\nCOPY link /link\n").fails(1, &["link"]);
     still_works(&scene);
 }
 
