@@ -40,7 +40,7 @@ fn dockerfiles_that_mean_nothing() {
     refused(&scene, "FROM debian\nCOPY --form=x a b\n").fails(1, &["--form", "--from", "^"]);
     refused(&scene, "RUN true\n").fails(1, &["FROM"]);
     refused(&scene, "FROM debian\nCOPY --from=nowhere /a /b\n").fails(1, &["nowhere"]);
-    refused(&scene, "./\x00\x00\x000755\x00\x00ustar").fails(1, &["NUL bytes"]);
+    refused(&scene, "./\0\0ustar").fails(1, &["NUL bytes"]);
     scene
         .silt(["build", "-f", "/dev/zero", "."])
         .fails(1, &["/dev/zero", "longer than 16 MiB"]);
@@ -216,17 +216,4 @@ fn archives_that_are_none() {
     child.stdin.take().unwrap().write_all(&[1; 700]).unwrap();
     finish(child, "silt import -").fails(1, &[]);
     still_works(&scene);
-}
-
-/// The list of an archive's members is at its end, and its absence must not pass for another kind of file.
-#[test]
-fn a_truncated_image_archive_is_called_so() {
-    let scene = Scene::debian();
-    let archive = scene.path("image.tar");
-    let file = archive.to_str().unwrap();
-    scene.silt(["save", "-o", file, "debian"]).ok();
-    let whole = std::fs::metadata(&archive).unwrap().len();
-    let cut = std::fs::File::options().write(true).open(&archive).unwrap();
-    cut.set_len(whole / 2).unwrap();
-    scene.silt(["load", "-i", file]).fails(1, &["truncated"]);
 }

@@ -326,3 +326,25 @@ fn a_pattern_that_matches_nothing_copies_nothing() {
     scene.build("app", &context);
     assert_eq!(scene.shell("app", "cat /patches/one.patch"), "fix\n");
 }
+
+#[test]
+fn a_build_argument_that_nothing_declares_is_warned_of() {
+    let scene = Scene::debian();
+    let context = scene.context("app", "FROM debian\nARG VERSION=1\nRUN echo $VERSION > /v\n");
+    let build = |argument: &str| {
+        scene
+            .silt([
+                "build".as_ref(),
+                "--progress=plain".as_ref(),
+                "--build-arg".as_ref(),
+                argument.as_ref(),
+                context.as_os_str(),
+            ])
+            .ok()
+            .stderr
+    };
+    let said = build("VERSOIN=2");
+    assert!(said.contains("--build-arg VERSOIN has no effect"), "{said}");
+    let said = build("VERSION=2");
+    assert!(!said.contains("no effect"), "{said}");
+}
