@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ fn a_terminal_is_one_and_its_output_is_logged() {
         .spawn()
         .unwrap();
     drop(command);
-    let mut master = fs::File::from(OwnedFd::from(pty.master));
+    let mut master = fs::File::from(pty.master);
     drop(pty.slave);
     master
         .write_all(b"test -t 0 && test -t 1 && echo is-a-$((1+1))-terminal; exit 6\n")

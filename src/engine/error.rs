@@ -170,9 +170,7 @@ pub enum EngineError {
         name: String,
     },
     /// A container's name that is none.
-    #[error(
-        "`{name}` cannot name a container: letters, digits, `_`, `.`, `-`, the first a letter or digit"
-    )]
+    #[error("`{name}` cannot name a container: letters, digits, `_`, `.`, `-`, the first a letter or digit")]
     ContainerName {
         /// The name.
         name: String,
