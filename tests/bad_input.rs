@@ -40,7 +40,7 @@ fn dockerfiles_that_mean_nothing() {
     refused(&scene, "FROM debian\nCOPY --form=x a b\n").fails(1, &["--form", "--from", "^"]);
     refused(&scene, "RUN true\n").fails(1, &["FROM"]);
     refused(&scene, "FROM debian\nCOPY --from=nowhere /a /b\n").fails(1, &["nowhere"]);
-    refused(&scene, "./\0\0\0000755\0\0ustar").fails(1, &["NUL bytes"]);
+    refused(&scene, "./\0\0ustar").fails(1, &["NUL bytes"]);
     scene
         .silt(["build", "-f", "/dev/zero", "."])
         .fails(1, &["/dev/zero", "longer than 16 MiB"]);

@@ -210,6 +210,36 @@ fn run_passes_on_what_docker_run_does() {
 }
 
 #[test]
+fn a_container_finds_its_images_volumes() {
+    let scene = Scene::debian();
+    let context = scene.context("volumes", "FROM debian\nVOLUME /data/deep /etc\n");
+    scene.build("volumes", &context);
+    let shown = scene.shell("volumes", "stat -c '%u %g %a %F' /data/deep");
+    assert_eq!(shown, "0 0 755 directory\n");
+    // A mount of the caller's comes first.
+    let file = scene.write("file", "from the host\n");
+    let mount = format!("{}:/data/deep", file.parent().unwrap().display());
+    let seen = scene.silt(["run", "--rm", "-v", &mount, "volumes", "cat", "/data/deep/file"]);
+    assert_eq!(seen.ok().stdout, "from the host\n");
+}
+
+#[test]
+fn an_id_file_is_made_before_its_container() {
+    let scene = Scene::debian();
+    let file = scene.path("id");
+    let silt = |command| {
+        let file = file.to_str().unwrap();
+        scene.silt(["run", "--rm", "--cidfile", file, "debian", command])
+    };
+    silt("no-such-program").fails(127, &[]);
+    std::fs::remove_file(&file).ok();
+    silt("true").ok();
+    assert_eq!(std::fs::read_to_string(&file).unwrap().len(), 64);
+    // It may be that of another container, which is not run over.
+    silt("true").fails(125, &["exists"]);
+}
+
+#[test]
 fn a_container_runs_in_the_background_and_is_committed() {
     let scene = Scene::debian();
     scene
@@ -295,4 +325,26 @@ fn a_pattern_that_matches_nothing_copies_nothing() {
     let context = scene.context("app", "FROM debian\nCOPY *.patch /patches/\n");
     scene.build("app", &context);
     assert_eq!(scene.shell("app", "cat /patches/one.patch"), "fix\n");
+}
+
+#[test]
+fn a_build_argument_that_nothing_declares_is_warned_of() {
+    let scene = Scene::debian();
+    let context = scene.context("app", "FROM debian\nARG VERSION=1\nRUN echo $VERSION > /v\n");
+    let build = |argument: &str| {
+        scene
+            .silt([
+                "build".as_ref(),
+                "--progress=plain".as_ref(),
+                "--build-arg".as_ref(),
+                argument.as_ref(),
+                context.as_os_str(),
+            ])
+            .ok()
+            .stderr
+    };
+    let said = build("VERSOIN=2");
+    assert!(said.contains("--build-arg VERSOIN has no effect"), "{said}");
+    let said = build("VERSION=2");
+    assert!(!said.contains("no effect"), "{said}");
 }

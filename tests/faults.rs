@@ -168,3 +168,40 @@ fn the_disk_is_full() {
     silt(&["engine", "stop"]).ok();
     drop(disk);
 }
+
+/// What containers log and write is in the store's directory, and the store must open and forget them again.
+#[test]
+fn containers_fill_the_disk() {
+    let scene = Scene::empty();
+    let folder = scene.path("disk");
+    let disk = SmallDisk::mount(&folder, 420);
+    let store = folder.join("store");
+    debian::copy_store(&store);
+    let silt = |arguments: &[&str]| {
+        run(std::process::Command::new(silt())
+            .env("SILT_STORE", &store)
+            .args(arguments))
+    };
+
+    // A filesystem that cannot be kept is not passed over in silence.
+    let noise = "head -c 600000000 /dev/urandom > /noise; exit 0";
+    silt(&["run", "--name", "large", "debian", "sh", "-c", noise]).fails(125, &["no space"]);
+    silt(&["rm", "large"]).ok();
+
+    let noise = "exec base64 /dev/urandom";
+    silt(&["run", "-d", "--name", "loud", "debian", "sh", "-c", noise]).ok();
+    let full = wait_until(Duration::from_mins(1), || {
+        silt(&["logs", "--tail", "1", "loud"])
+            .stderr
+            .contains("nothing was logged")
+    });
+    assert!(full, "the log says that it ends");
+    let status: serde_json::Value =
+        serde_json::from_str(&silt(&["--json", "engine", "status"]).ok().stdout).unwrap();
+    let engine = nix::unistd::Pid::from_raw(status["Pid"].as_i64().unwrap() as i32);
+    nix::sys::signal::kill(engine, nix::sys::signal::Signal::SIGKILL).unwrap();
+    silt(&["rm", "-f", "loud"]).ok();
+    silt(&["run", "--rm", "debian", "dpkg", "--audit"]).ok();
+    silt(&["engine", "stop"]).ok();
+    drop(disk);
+}

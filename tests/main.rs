@@ -17,6 +17,8 @@ mod readme;
 mod parity;
 // The whole way: build, cache, run, containers, several builds at once, Ctrl-C.
 mod build;
+// A container's output, and readers that leave, stall or have no space.
+mod output;
 // Debian's packages in RUN steps, and their special bits in the exported image.
 mod packages;
 // skopeo, umoci, podman and Docker judge what is exported.

@@ -161,6 +161,15 @@ fn needs_root_a_large_environment_passes() {
     assert_eq!(output_of(&spec), "120000\n");
 }
 
+/// Waits for what is about to happen: `spawn` comes back just before the command is executed, a helper ends just after its owner.
+fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it never happened");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn needs_root_one_helper_starts_many() {
     let helper = helper();

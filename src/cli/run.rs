@@ -1,8 +1,9 @@
 //! `silt run`: a command in a new container, with the caller's terminal, pipes and signals.
 
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -131,13 +132,8 @@ impl Run {
         let (interactive, remove) = (self.process.interactive, self.rm);
         let mut files = Vec::new();
         let request = self.request(&streams, &mut files)?;
-        let mut on_start = |id: &str| -> Result<(), Failure> {
-            match &cidfile {
-                Some(path) => std::fs::write(path, id)
-                    .map_err(|error| Failure::error(format!("cannot write {}: {error}", path.display()))),
-                None => Ok(()),
-            }
-        };
+        let cidfile = cidfile.as_deref().map(CidFile::create).transpose()?;
+        let mut on_start = |id: &str| cidfile.as_ref().map_or(Ok(()), |file| file.write(id));
         let outcome = attach(
             session,
             &Request::Run(Box::new(request)),
@@ -191,6 +187,35 @@ impl Run {
             stdin,
             output,
         })
+    }
+}
+
+/// The file of `--cidfile`, made before the container; without an id in it, it goes again.
+struct CidFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> CidFile<'a> {
+    fn create(path: &'a Path) -> Result<Self, Failure> {
+        let failed = |error| Failure::error(format!("cannot create {}: {error}", path.display()));
+        let file = File::create_new(path).map_err(failed)?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&self, id: &str) -> Result<(), Failure> {
+        (&self.file)
+            .write_all(id.as_bytes())
+            .map_err(|error| Failure::error(format!("cannot write {}: {error}", self.path.display())))
+    }
+}
+
+impl Drop for CidFile<'_> {
+    fn drop(&mut self) {
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            // What remains is an empty file.
+            std::fs::remove_file(self.path).ok();
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub(crate) fn volume(text: &str) -> Result<Volume, String> {
     if !guest.starts_with('/') {
         return Err(format!("`{guest}` is not an absolute path in the container"));
     }
+    if guest.split('/').all(|name| name.is_empty() || name == ".") {
+        return Err("nothing can be mounted on the container's root".to_owned());
+    }
     if !host.starts_with(['/', '.', '~']) {
         return Err(format!(
             "named volumes are not supported: for a directory on the host write ./{host}"
@@ -179,6 +182,9 @@ mod tests {
         assert_eq!(bytes("64k"), Ok(65536));
         assert_eq!(bytes("1gb"), Ok(1 << 30));
         assert!(bytes("lots").is_err());
+        for root in ["/tmp:/", "/tmp://./:ro"] {
+            assert!(volume(root).is_err(), "{root}");
+        }
         assert_eq!(
             host("db:10.0.0.1").unwrap(),
             ("db".to_owned(), "10.0.0.1".to_owned())

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, never};
 use crossbeam::select;
-use silt_store::Lease;
+use silt_store::{Lease, TreeRef};
 
 use crate::engine::Engine;
 use crate::engine::address::Origin;
 use crate::engine::call::{Call, Control, FileSlot, Message};
 use crate::engine::container::{
-    Container, ContainerRecord, ContainerState, Copiers, Environment, HostConfig, Start, Streams, compose,
-    now,
+    Container, ContainerRecord, ContainerState, Copiers, Ended, Environment, HostConfig, Start, Streams,
+    compose, now, unwritten,
 };
 use crate::engine::error::EngineError;
 use crate::engine::outcome::Outcome;
@@ -29,13 +29,7 @@ impl Engine {
         let origin = self.origin_for_run(request, call)?;
         let record = new_record(request, &origin)?;
         let account = exec::account(&self.store, &Snapshot::Stored(origin.tree), &record.config.user)?;
-        let base = exec::with_directory(
-            &self.store,
-            &Snapshot::Stored(origin.tree),
-            cwd(&record.config.working_dir),
-            &account,
-        )?;
-        let filesystem = base.sealed()?;
+        let filesystem = self.mount_points(&record, &origin, &account)?;
         let spec = spec(&record, account);
         let streams = streams(call, request.tty, request.stdin, request.output)?;
         lease.keep(filesystem);
@@ -58,7 +52,26 @@ impl Engine {
         };
         call.send(started, master.into_iter().collect());
         let signal = |signal| container.signal(signal);
-        Ok(attached(call, &ended, &signal))
+        attached(call, &ended, &signal, &|| container.abandon_output())
+    }
+
+    /// The image's tree with the directories that a container finds even if the image lacks them: its working directory, and
+    /// its volumes, which are root's.
+    fn mount_points(
+        &self,
+        record: &ContainerRecord,
+        origin: &Origin,
+        account: &Account,
+    ) -> Result<TreeRef, EngineError> {
+        let image = Snapshot::Stored(origin.tree);
+        let root = exec::account(&self.store, &image, "0:0")?;
+        let workdir = cwd(&record.config.working_dir);
+        let mut base = exec::with_directory(&self.store, &image, workdir, account)?;
+        // What `-v` mounts is made in the container, as a file where that is one.
+        for path in origin.config.volumes.keys() {
+            base = exec::with_directory(&self.store, &base, path, &root)?;
+        }
+        Ok(base.sealed()?)
     }
 
     fn start(
@@ -67,7 +80,7 @@ impl Engine {
         spec: Spec,
         streams: (Streams, Stdio),
         lease: Lease,
-    ) -> Result<(Option<OwnedFd>, Receiver<i32>), EngineError> {
+    ) -> Result<(Option<OwnedFd>, Receiver<Ended>), EngineError> {
         let helper = self.helper()?;
         let strategy = self.strategy(&self.config.snapshotter)?;
         let start = Start {
@@ -112,6 +125,7 @@ impl Engine {
             doing: "connecting a process's streams",
             source,
         })?;
+        let output = copiers.abandon();
         let ended = watch(Arc::clone(&process), copiers)?;
         if request.output.is_none() {
             return Ok(Outcome::Done);
@@ -121,7 +135,7 @@ impl Engine {
         };
         call.send(started, master.into_iter().collect());
         let signal = |signal| Ok(process.signal(signal)?);
-        Ok(attached(call, &ended, &signal))
+        attached(call, &ended, &signal, &|| output.abandon())
     }
 }
 
@@ -173,13 +187,13 @@ pub(super) fn resolv_conf() -> String {
 }
 
 /// Waits for a process on a thread of its own, which keeps it alive.
-fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, EngineError> {
+fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<Ended>, EngineError> {
     let (tell, told) = crossbeam::channel::bounded(1);
     let watcher = std::thread::Builder::new()
         .name("exec".to_owned())
         .spawn(move || {
             let exit = process.wait();
-            copiers.join();
+            let lost = copiers.join().map_err(unwritten);
             let status = match exit {
                 Ok(Exit::Code(code)) => code,
                 Ok(Exit::Signal(signal)) => 128 + signal,
@@ -191,7 +205,7 @@ fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, Engin
                 }
             };
             // A detached process's caller does not listen.
-            tell.send(status).ok();
+            tell.send(Ended { status, lost }).ok();
         });
     watcher.map(|_| told).map_err(|source| EngineError::Io {
         doing: "watching a process",
@@ -200,14 +214,22 @@ fn watch(process: Arc<Running>, copiers: Copiers) -> Result<Receiver<i32>, Engin
 }
 
 /// Until the process ends: passes the caller's signals on; a caller that goes away takes it along.
-fn attached(call: &Call, ended: &Receiver<i32>, signal: &dyn Fn(i32) -> Result<(), EngineError>) -> Outcome {
+fn attached(
+    call: &Call,
+    ended: &Receiver<Ended>,
+    signal: &dyn Fn(i32) -> Result<(), EngineError>,
+    abandon: &dyn Fn(),
+) -> Result<Outcome, EngineError> {
     let mut controls = call.controls().clone();
     loop {
         let wanted = select! {
-            recv(ended) -> status => return Outcome::Exited(status.unwrap_or(137)),
+            recv(ended) -> ended => return outcome(ended.ok()),
             recv(controls) -> control => match control {
                 Ok(Control::Signal(number)) => number,
-                Ok(Control::Cancel | Control::Gone) => libc::SIGKILL,
+                Ok(Control::Cancel | Control::Gone) => {
+                    abandon();
+                    libc::SIGKILL
+                }
                 Err(_) => {
                     controls = never();
                     continue;
@@ -218,6 +240,15 @@ fn attached(call: &Call, ended: &Receiver<i32>, signal: &dyn Fn(i32) -> Result<(
             tracing::debug!(%error, "a signal came too late");
         }
     }
+}
+
+/// What a caller learns of an end: its exit status counts only if nothing that it wrote is lost.
+fn outcome(ended: Option<Ended>) -> Result<Outcome, EngineError> {
+    let Some(Ended { status, lost }) = ended else {
+        return Ok(Outcome::Exited(137));
+    };
+    lost?;
+    Ok(Outcome::Exited(status))
 }
 
 fn streams(

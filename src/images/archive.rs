@@ -161,6 +161,7 @@ fn spool(stream: Box<dyn Read + Send>) -> io::Result<File> {
 
 fn index(file: &File) -> io::Result<HashMap<String, Member>> {
     let mut members = HashMap::new();
+    let length = file.metadata()?.len();
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
@@ -179,6 +180,13 @@ fn index(file: &File) -> io::Result<HashMap<String, Member>> {
             // Directories count for what the archive looks like.
             _ => Member::Link(String::new()),
         };
+        // What is skipped over by seeking ends without an error.
+        if let Member::File { offset, size } = member
+            && offset.checked_add(size).is_none_or(|end| end > length)
+        {
+            let text = format!("it is truncated in {name}");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
         members.insert(name, member);
     }
     Ok(members)

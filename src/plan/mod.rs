@@ -15,6 +15,7 @@ mod stages;
 mod state;
 #[cfg(test)]
 mod tests;
+mod undeclared;
 mod variables;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,7 @@ pub use self::op::{
 };
 pub use self::outline::{Outline, OutlineArg, OutlineMount, Target, outline, targets};
 pub use self::planner::{base_images, plan};
+pub use self::undeclared::undeclared_args;
 use crate::oci::config::{ImageConfig, RunConfig};
 use crate::oci::platform::Platform;
 

@@ -468,7 +468,7 @@ fn parse_platform(text: &str, span: Span) -> Result<Platform, PlanError> {
 }
 
 /// The ARGs that are there without being declared: reference, "Automatic platform ARGs in the global scope".
-fn automatic(input: &PlanInput) -> Variables {
+pub(super) fn automatic(input: &PlanInput) -> Variables {
     let mut variables = Variables::default();
     for (prefix, platform) in [("BUILD", &input.build_platform), ("TARGET", &input.platform)] {
         variables.set(&format!("{prefix}PLATFORM"), platform.to_string());

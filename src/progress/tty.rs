@@ -23,6 +23,9 @@ const KEPT: usize = 30;
 /// Time between two turns of a spinner.
 const TICK: Duration = Duration::from_millis(120);
 
+/// Pictures a second at most: a step may write thousands of lines a second.
+const RATE: u8 = 20;
+
 /// See the module.
 pub(super) struct Tty {
     state: Mutex<State>,
@@ -58,9 +61,10 @@ enum Style {
 
 impl Tty {
     pub(super) fn new(writer: Box<dyn Write + Send>, colour: bool) -> Self {
-        let target = ProgressDrawTarget::term_like(Box::new(Screen {
+        let screen = Screen {
             writer: Arc::new(Mutex::new(writer)),
-        }));
+        };
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen), RATE);
         let display = MultiProgress::with_draw_target(target);
         let header = display.add(ProgressBar::new_spinner());
         header.set_style(template("{spinner} building {elapsed} {msg}"));

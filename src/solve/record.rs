@@ -144,12 +144,16 @@ impl Index {
     }
 
     /// Drops the outcome under a definition key: `--no-cache` must not leave it for the next build.
+    /// Gone at once; a crash may bring it back until the next `put`, which syncs before it writes.
     ///
     /// # Errors
     /// The store's.
     pub fn forget(&self, key: CacheKey) -> StoreResult<()> {
-        self.0
-            .delete_record(RecordKind::Cache, &slot(b'd', key.as_bytes()))
+        let slot = slot(b'd', key.as_bytes());
+        if self.0.record(RecordKind::Cache, &slot)?.is_some() {
+            self.0.delete_records_lazily(RecordKind::Cache, &[slot])?;
+        }
+        Ok(())
     }
 
     /// Records outcomes, each under its definition key, and under its op and content keys unless those stand already. All they

@@ -109,6 +109,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn delete_records_lazily(&self, kind: RecordKind, keys: &[Vec<u8>]) -> StoreResult<()> {
+        let mut inner = self.lock();
+        for key in keys {
+            inner.records.remove(&(kind, key.clone()));
+        }
+        Ok(())
+    }
+
     fn records(&self, kind: RecordKind, prefix: &[u8]) -> StoreResult<Vec<(Vec<u8>, Record)>> {
         let inner = self.lock();
         let from = (kind, prefix.to_vec());

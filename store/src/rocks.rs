@@ -358,6 +358,11 @@ impl Store for RocksStore {
             .commit(&self.db, Some(Op::delete(Family::Records(kind), key)))
     }
 
+    fn delete_records_lazily(&self, kind: RecordKind, keys: &[Vec<u8>]) -> StoreResult<()> {
+        let ops = keys.iter().map(|key| Op::delete(Family::Records(kind), key));
+        self.write(ops.collect(), "deleting records")
+    }
+
     fn records(&self, kind: RecordKind, prefix: &[u8]) -> StoreResult<Vec<(Vec<u8>, Record)>> {
         let family = self.family(Family::Records(kind))?;
         let mut records = Vec::new();

@@ -112,6 +112,13 @@ pub trait Store: Send + Sync + 'static {
     /// `Database`.
     fn delete_record(&self, kind: RecordKind, key: &[u8]) -> StoreResult<()>;
 
+    /// Removes records without waiting for the disk: durable with the next `put_record` or `sync`. Before a record of the same key
+    /// is put lazily again, `sync`: what makes the removal durable may take that record, too.
+    ///
+    /// # Errors
+    /// `Database`.
+    fn delete_records_lazily(&self, kind: RecordKind, keys: &[Vec<u8>]) -> StoreResult<()>;
+
     /// All records of a kind whose key starts with `prefix`, in key order.
     ///
     /// # Errors
@@ -159,6 +166,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn delete_record(&self, kind: RecordKind, key: &[u8]) -> StoreResult<()> {
         (**self).delete_record(kind, key)
+    }
+
+    fn delete_records_lazily(&self, kind: RecordKind, keys: &[Vec<u8>]) -> StoreResult<()> {
+        (**self).delete_records_lazily(kind, keys)
     }
 
     fn records(&self, kind: RecordKind, prefix: &[u8]) -> StoreResult<Vec<(Vec<u8>, Record)>> {

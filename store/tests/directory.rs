@@ -115,6 +115,9 @@ mod counting {
         fn put_record(&self, kind: RecordKind, key: &[u8], record: &Record) -> StoreResult<()> {
             self.0.put_record(kind, key, record)
         }
+        fn delete_records_lazily(&self, kind: RecordKind, keys: &[Vec<u8>]) -> StoreResult<()> {
+            self.0.delete_records_lazily(kind, keys)
+        }
         fn put_records_lazily(&self, kind: RecordKind, records: Vec<(Vec<u8>, Record)>) -> StoreResult<()> {
             self.0.put_records_lazily(kind, records)
         }

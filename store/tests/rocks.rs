@@ -402,9 +402,14 @@ proptest! {
 }
                 }
                 Op::Delete(key) => {
+                    let slot = vec![key / 5, key];
                     for store in both {
- store.delete_record(RecordKind::Cache, &[key / 5, key]).unwrap();
-}
+                        if key % 2 == 0 {
+                            store.delete_record(RecordKind::Cache, &slot).unwrap();
+                        } else {
+                            store.delete_records_lazily(RecordKind::Cache, std::slice::from_ref(&slot)).unwrap();
+                        }
+                    }
                 }
                 Op::Sync => store.sync().unwrap(),
                 Op::Reopen => {

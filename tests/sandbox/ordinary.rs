@@ -124,7 +124,7 @@ fn needs_root_and_subids_an_ordinary_user_gets_containers_too() {
     fs::set_permissions("/dev/fuse", mode).unwrap();
     assert_passed(&closed, 1);
     assert_passed(&opened, 5);
-    assert!(!running_as(&user.name));
+    until(|| !running_as(&user.name));
 }
 
 fn running_as(user: &str) -> bool {
@@ -227,10 +227,10 @@ fn inner_works_isolated() {
         mount -t tmpfs x /mnt 2>/dev/null && echo mounted
         (echo x > /proc/sysrq-trigger) 2>/dev/null && echo wrote
         cat /proc/kcore 2>/dev/null | wc -c; ls /sys/firmware | wc -l; ls /sys/class/net | grep lo
-        hostname; ls /proc | grep -c '^[0-9]'; grep -c ' / / ' /proc/self/mountinfo; cat /etc/hostname
+        hostname; set -- /proc/[0-9]*; echo $#; grep -c ' / / ' /proc/self/mountinfo; cat /etc/hostname
         find /sys -maxdepth 1 -writable 2>/dev/null | head -n 1 | xargs -r -I{} sh -c 'touch {}/x 2>&1'";
     let (exit, text) = run_in_own_root(&shell(script));
-    assert!(text.starts_with("0\n0\nlo\nbox\n"), "{exit:?} {text}");
+    assert!(text.starts_with("0\n0\nlo\nbox\n1\n"), "{exit:?} {text}");
     let mut alone = shell("grep -c : /proc/net/dev; cat /sys/class/net/lo/operstate");
     alone.network = Network::None;
     assert_eq!(run_in_own_root(&alone), (Exit::Code(0), "1\nunknown\n".into()));

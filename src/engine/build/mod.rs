@@ -30,7 +30,7 @@ use crate::images::Image;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::plan::{self, BaseImage, ImageOp, Op, Plan, PlanInput};
-use crate::progress::Sink;
+use crate::progress::{Event, Sink};
 use crate::sandbox::Limits;
 use crate::solve::{self, Built, Cancel, Failure, SolveError, Solver};
 use crate::source::context::Context;
@@ -63,6 +63,10 @@ impl Engine {
         let mut input = plan_input(request)?;
         let bases = self.resolve_bases(request, &dockerfile, &mut input, sink, cancel)?;
         let plan = plan::plan(&dockerfile, &input).map_err(|error| plan_error(request, &error))?;
+        for name in plan::undeclared_args(&dockerfile, &input) {
+            let message = format!("--build-arg {name} has no effect: no ARG declares it");
+            sink.event(Event::Warning { message });
+        }
         let built = self.solve(request, &plan, context, &bases, sink, cancel)?;
         let image = self.assemble(&plan, &built, &bases)?;
         lease.keep(built.result);

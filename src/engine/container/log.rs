@@ -4,7 +4,8 @@
 //! offset of the oldest record (u64); a record is the stream (1 stdout, 2 stderr), the time in nanoseconds since the epoch
 //! (u64), the length (u32), numbers little-endian, the bytes. A record that a dead engine left unfinished ends the log.
 //!
-//! A log keeps at most `MOST` bytes: the oldest records go first, their place in the file becomes a hole, offsets stay.
+//! A log keeps at most `MOST` bytes: the oldest records go first, their place in the file becomes a hole, offsets stay. It
+//! leaves the store the space that it needs to open and to remove the container again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -23,6 +24,12 @@ const FIRST: u64 = 8;
 /// Bytes of records that a log keeps.
 const MOST: u64 = 64 << 20;
 
+/// Free bytes that a log leaves on its disk.
+const RESERVE: u64 = 48 << 20;
+
+/// How much is written between two looks at what is free.
+const STRIDE: u64 = 1 << 20;
+
 /// A container's log. Many may append and read.
 pub(crate) struct Log {
     file: File,
@@ -35,6 +42,8 @@ struct State {
     start: u64,
     /// Behind the newest.
     len: u64,
+    /// The length at which to look at what is free.
+    look: u64,
     /// Nothing comes any more.
     closed: bool,
 }
@@ -62,6 +71,7 @@ impl Log {
         let state = State {
             start: FIRST,
             len: FIRST,
+            look: STRIDE,
             closed: false,
         };
         Ok(Self::new(file, state))
@@ -72,9 +82,11 @@ impl Log {
         let file = File::open(path)?;
         let mut start = [0; FIRST as usize];
         file.read_exact_at(&mut start, 0)?;
+        let len = file.metadata()?.len();
         let state = State {
             start: u64::from_le_bytes(start),
-            len: file.metadata()?.len(),
+            len,
+            look: len,
             closed: true,
         };
         Ok(Self::new(file, state))
@@ -93,7 +105,21 @@ impl Log {
     }
 
     /// Adds bytes of one stream, with the time that it is.
+    ///
+    /// # Errors
+    ///
+    /// The disk has no space left, or next to none.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        self.put(stream, bytes, RESERVE)
+    }
+
+    /// Says in the log itself that what follows is missing.
+    pub(crate) fn cut(&self, error: &io::Error) -> io::Result<()> {
+        let note = format!("\nsilt: from here on nothing was logged: {error}\n");
+        self.put(Stream::Stderr, note.as_bytes(), 0)
+    }
+
+    fn put(&self, stream: Stream, bytes: &[u8], reserve: u64) -> io::Result<()> {
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_nanos() as u64);
@@ -106,6 +132,13 @@ impl Log {
         record.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         record.extend_from_slice(bytes);
         let mut state = self.state();
+        if state.len >= state.look && reserve > 0 {
+            let disk = nix::sys::statvfs::fstatvfs(&self.file)?;
+            if disk.blocks_available() * disk.fragment_size() < reserve {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.look = state.len + STRIDE;
+        }
         self.file.write_all_at(&record, state.len)?;
         state.len += record.len() as u64;
         self.forget_oldest(&mut state)?;
@@ -290,9 +323,13 @@ mod tests {
         assert!(!reopened.wait(end, Duration::from_mins(1)));
     }
 
+    fn fs_blocks(path: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).unwrap().blocks() * 512
+    }
+
     #[test]
     fn a_log_forgets_its_oldest_pieces() {
-        use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let log = Log::create(&path).unwrap();

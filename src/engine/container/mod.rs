@@ -23,7 +23,7 @@ mod streams;
 
 pub(crate) use all::Containers;
 pub(crate) use log::Copier;
-pub(crate) use one::{Container, Start, now};
+pub(crate) use one::{Container, Ended, Start, now, unwritten};
 pub(crate) use record::{ContainerRecord, ContainerState, HostConfig};
 pub(crate) use spec::{Environment, compose};
-pub(crate) use streams::{Copiers, Streams};
+pub(crate) use streams::{Abandon, Copiers, Streams};

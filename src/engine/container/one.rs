@@ -1,6 +1,7 @@
 //! One container: started, watched, signalled, stopped, waited for; and what it left.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use crossbeam::channel::{Receiver, bounded};
 use silt_store::{Edit, GuestPath, Lease, Node, Store, StoreResult, TreeRef, directory};
 
 use crate::engine::container::log::Log;
-use crate::engine::container::{ContainerRecord, ContainerState, Containers, Copiers, Streams};
+use crate::engine::container::{Abandon, ContainerRecord, ContainerState, Containers, Copiers, Streams};
 use crate::engine::error::EngineError;
 use crate::sandbox::{Exit, Helper, Running, SandboxError, Spec, Stub};
 use crate::snapshot::{Snapshot, SnapshotStrategy, Workspace};
@@ -33,10 +34,20 @@ struct Inner {
     filesystem: TreeRef,
     running: Option<Arc<Running>>,
     workspace: Option<Box<dyn Workspace>>,
+    /// Gives up on whoever does not read what it writes.
+    output: Option<Abandon>,
     /// The user asked for its removal: nothing of it is kept.
     dropped: bool,
     /// Keeps its base against garbage collection while it runs: one that is to vanish has no record.
     lease: Option<Lease>,
+}
+
+/// How a process and what it wrote ended.
+pub(crate) struct Ended {
+    /// Its exit status, as a shell gives it.
+    pub(crate) status: i32,
+    /// What it wrote to its caller or to its filesystem and is lost.
+    pub(crate) lost: Result<(), EngineError>,
 }
 
 /// What a container's start needs besides itself.
@@ -67,6 +78,7 @@ impl Container {
                 filesystem,
                 running: None,
                 workspace: None,
+                output: None,
                 dropped: false,
                 lease: None,
             }),
@@ -99,7 +111,7 @@ impl Container {
         self: &Arc<Self>,
         containers: &Arc<Containers>,
         start: Start<'_>,
-    ) -> Result<(Option<OwnedFd>, Receiver<i32>), EngineError> {
+    ) -> Result<(Option<OwnedFd>, Receiver<Ended>), EngineError> {
         let base = Snapshot::Stored(self.inner().filesystem);
         let mut workspace = start.strategy.prepare(&base)?;
         let root = workspace.root_filesystem()?;
@@ -114,6 +126,7 @@ impl Container {
         inner.running = Some(Arc::clone(&running));
         inner.workspace = Some(workspace);
         inner.lease = Some(start.lease);
+        inner.output = Some(copiers.abandon());
         drop(inner);
         let (tell, told) = bounded(1);
         let (container, containers) = (Arc::clone(self), Arc::clone(containers));
@@ -121,10 +134,10 @@ impl Container {
         let watcher = std::thread::Builder::new()
             .name("container".to_owned())
             .spawn(move || {
-                let status = container.watch(&containers, &running, copiers);
+                let ended = container.watch(&containers, &running, copiers);
                 drop(alive);
                 // A detached container's caller does not listen.
-                tell.send(status).ok();
+                tell.send(ended).ok();
             });
         watcher.map_err(|source| EngineError::Io {
             doing: "watching a container",
@@ -134,9 +147,9 @@ impl Container {
     }
 
     /// Until its processes are gone and what it left is kept.
-    fn watch(&self, containers: &Containers, running: &Running, copiers: Copiers) -> i32 {
+    fn watch(&self, containers: &Containers, running: &Running, copiers: Copiers) -> Ended {
         let exit = running.wait();
-        copiers.join();
+        let mut lost = copiers.join().map_err(unwritten);
         self.log.close();
         let (status, out_of_memory, error) = judge(exit);
         let (workspace, keep) = {
@@ -170,11 +183,12 @@ impl Container {
                         crate::engine::error::chain(&failed)
                     ));
                 }
+                lost = lost.and(Err(failed.into()));
                 None
             }
         };
         self.ended(containers, state, filesystem);
-        status
+        Ended { status, lost }
     }
 
     fn ended(&self, containers: &Containers, state: ContainerState, filesystem: Option<TreeRef>) {
@@ -227,9 +241,17 @@ impl Container {
                 Ok(()) | Err(EngineError::NotRunning { .. }) => {}
                 Err(error) => return Err(error),
             }
+            self.abandon_output();
             self.wait_until(None);
         }
         Ok(())
+    }
+
+    /// Its caller is gone, or its end cannot wait for a reader.
+    pub(crate) fn abandon_output(&self) {
+        if let Some(output) = &self.inner().output {
+            output.abandon();
+        }
     }
 
     /// Waits for its end and gives its exit status; `None` when the deadline came first.
@@ -349,6 +371,14 @@ fn judge(exit: Result<Exit, SandboxError>) -> (i32, bool, Option<String>) {
         Ok(Exit::Signal(signal)) => (128 + signal, false, None),
         Ok(Exit::OutOfMemory) => (137, true, None),
         Err(error) => (137, false, Some(crate::engine::error::chain(&error))),
+    }
+}
+
+/// What a caller's streams did not take.
+pub(crate) fn unwritten(source: io::Error) -> EngineError {
+    EngineError::Io {
+        doing: "writing what the container wrote",
+        source,
     }
 }
 

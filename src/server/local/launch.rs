@@ -35,6 +35,10 @@ const KEPT_ENVIRONMENT: &[&str] = &[
     "TMPDIR",
 ];
 
+/// Blocks from this size on are the system's own: they go back when freed, and come zeroed without being written. The library's
+/// own limit grows with what is freed; then each mount's message buffers (16 MiB for each thread) are cleared by hand.
+const MALLOC_THRESHOLD: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "262144");
+
 /// The one line that a new engine writes to its standard output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +104,7 @@ pub(crate) fn launch(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     );
+    command.env(MALLOC_THRESHOLD.0, MALLOC_THRESHOLD.1);
     for name in KEPT_ENVIRONMENT {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
