@@ -2,15 +2,23 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::scene::Scene;
+use silt::engine::call::{Call, FileSlot, Message, Peer};
+use silt::engine::config::Config;
+use silt::engine::outcome::Outcome;
+use silt::engine::request::{BuildRequest, Request};
+use silt::engine::{Engine, EngineLock, Wait};
+
+use crate::scene::{Scene, wait_until};
 use crate::scratch::{Ended, Scratch};
 
 #[test]
@@ -210,4 +218,82 @@ fn stop_ends_what_runs() {
     assert!(said.any(|line| line.unwrap().contains("begun")));
     scene.silt(["engine", "stop"]).ok();
     assert_eq!(building.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn sigterm_ends_an_engine_as_stop_does() {
+    let scene = Scene::debian();
+    scene
+        .silt([
+            "run",
+            "-d",
+            "--name",
+            "runs",
+            "debian",
+            "sh",
+            "-c",
+            "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done",
+        ])
+        .ok();
+    assert!(wait_until(Duration::from_secs(20), || scene
+        .silt(["logs", "runs"])
+        .stdout
+        .contains("up")));
+    let pid = scene.engine().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    wait_until_gone(pid);
+    let inspected = scene.silt(["inspect", "runs"]).ok().stdout;
+    assert!(inspected.contains("\"ExitCode\": 3"), "{inspected}");
+}
+
+/// Hears what an engine says in this process.
+struct Heard(Mutex<Vec<Message>>);
+
+impl Peer for Heard {
+    fn send(&self, message: Message, _: Vec<OwnedFd>) {
+        self.0.lock().unwrap().push(message);
+    }
+}
+
+#[test]
+fn the_engine_is_a_library() {
+    let scratch = Scratch::new();
+    let lock = EngineLock::take(&scratch.store, &mut |_| Wait::NoMore).unwrap();
+    assert!(
+        EngineLock::take(&scratch.store, &mut |_| Wait::NoMore).is_err(),
+        "there is one engine"
+    );
+    let config = Config {
+        helper: env!("CARGO_BIN_EXE_silt").into(),
+        ..Config::default()
+    };
+    let engine = Engine::open(lock, config).unwrap();
+    let context = scratch.path().join("context");
+    fs::create_dir(&context).unwrap();
+    fs::write(context.join("file"), "content").unwrap();
+    let request = BuildRequest {
+        dockerfile: "FROM scratch\nCOPY file /\n".to_owned(),
+        dockerfile_name: "Dockerfile".to_owned(),
+        context: Some(FileSlot(0)),
+        tags: vec!["in-process".to_owned()],
+        ..BuildRequest::default()
+    };
+    let heard = Arc::new(Heard(Mutex::default()));
+    let (call, _controls) = Call::new(heard.clone(), vec![fs::File::open(&context).unwrap().into()]);
+    let outcome = engine.perform(Request::Build(Box::new(request)), &call);
+    let Outcome::Built(image) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(image.names, ["in-process:latest"]);
+    assert!(
+        heard
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|message| matches!(message, Message::Event(_)))
+    );
+    engine.close();
+    drop((engine, call));
+    assert!(scratch.run(["images"]).success().contains("in-process"));
 }

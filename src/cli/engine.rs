@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::session::{Session, unexpected};
 use crate::cli::{CommandResult, printer};
@@ -14,7 +16,7 @@ use crate::engine::config::Config;
 use crate::engine::error::EngineError;
 use crate::engine::outcome::{Failure, Outcome};
 use crate::engine::request::Request;
-use crate::engine::{self, EngineLock};
+use crate::engine::{self, EngineLock, Wait};
 use crate::server::local::{Announcement, Client, ConnectError, Place, Serve, Start, serve, version};
 
 /// Control the store's engine process
@@ -188,7 +190,13 @@ fn open(place: &Place, idle: Option<u64>) -> Result<(Serve, std::os::unix::net::
     if let Some(seconds) = idle {
         config.idle = Duration::from_secs(seconds);
     }
-    let lock = EngineLock::take(place.store(), &mut |pid| announce(&Announcement::Waiting { pid }))?;
+    let mut told = false;
+    let lock = EngineLock::take(place.store(), &mut |pid| {
+        if !std::mem::replace(&mut told, true) {
+            announce(&Announcement::Waiting { pid });
+        }
+        if starter_is_gone() { Wait::NoMore } else { Wait::On }
+    })?;
     let engine = Arc::new(engine::Engine::open(lock, config)?);
     let listener = place.listen().map_err(|source| EngineError::Io {
         doing: "listening on the store's socket",
@@ -234,6 +242,13 @@ fn announce(announcement: &Announcement) {
     if let Ok(text) = serde_json::to_string(announcement) {
         printer::line(&text);
     }
+}
+
+/// Whether nobody reads our standard output any more: whoever wanted an engine gave up.
+fn starter_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(1..))
 }
 
 /// The starter waits for the end of this pipe; nothing in an engine writes to standard output.

@@ -4,13 +4,27 @@
 //! this lock can be waited for, and says who holds it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::engine::error::EngineError;
+
+const FILE: &str = "engine.lock";
+/// Between two tries.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// Whether to go on waiting for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Yes.
+    On,
+    /// No.
+    NoMore,
+}
 
 /// The right to be the engine of a store directory.
 pub struct EngineLock {
@@ -19,12 +33,12 @@ pub struct EngineLock {
 }
 
 impl EngineLock {
-    /// Takes the lock, making the directory when missing; while another engine holds it, tells `on_wait` whose process that is
-    /// and waits.
+    /// Takes the lock, making the directory when missing. While another engine holds it, tells `on_wait` whose process that is,
+    /// again and again, and gives up when it says so.
     ///
     /// # Errors
-    /// `Io`.
-    pub fn take(store: &Path, on_wait: &mut dyn FnMut(Option<u32>)) -> Result<Self, EngineError> {
+    /// `Io`; `Interrupted` when given up.
+    pub fn take(store: &Path, on_wait: &mut dyn FnMut(Option<u32>) -> Wait) -> Result<Self, EngineError> {
         let failed = |source: std::io::Error| EngineError::Io {
             doing: "locking the store",
             source,
@@ -35,14 +49,16 @@ impl EngineLock {
             .create(store)
             .map_err(failed)?;
         let mut file = open(store).map_err(failed)?;
-        let mut held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(held) => held,
-            Err((busy, _)) => {
-                file = busy;
-                let mut text = String::new();
-                file.read_to_string(&mut text).map_err(failed)?;
-                on_wait(text.trim().parse().ok());
-                lock(file).map_err(failed)?
+        let mut held = loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(held) => break held,
+                Err((busy, nix::Error::EWOULDBLOCK | nix::Error::EINTR)) => file = busy,
+                Err((_, error)) => return Err(failed(error.into())),
+            }
+            let holder = std::fs::read_to_string(store.join(FILE)).map_err(failed)?;
+            match on_wait(holder.trim().parse().ok()) {
+                Wait::On => std::thread::sleep(MOMENT),
+                Wait::NoMore => return Err(EngineError::Interrupted),
             }
         };
         held.rewind()
@@ -78,7 +94,7 @@ fn open(store: &Path) -> std::io::Result<File> {
         .read(true)
         .write(true)
         .mode(0o600)
-        .open(store.join("engine.lock"))
+        .open(store.join(FILE))
 }
 
 fn lock(mut file: File) -> std::io::Result<Flock<File>> {
@@ -102,7 +118,12 @@ mod tests {
         std::thread::scope(|scope| {
             let (tell, told) = crossbeam::channel::bounded(1);
             let second = scope.spawn(move || {
-                EngineLock::take(dir.path(), &mut |pid| tell.send(pid).unwrap()).unwrap();
+                let mut on_wait = |pid| {
+                    // Nobody listens any more once the test has heard it.
+                    tell.try_send(pid).ok();
+                    Wait::On
+                };
+                EngineLock::take(dir.path(), &mut on_wait).unwrap();
                 dir
             });
             assert_eq!(told.recv().unwrap(), Some(std::process::id()));

@@ -49,7 +49,7 @@ use std::time::Instant;
 
 use silt_store::{Options, RocksStore, Store};
 
-pub use lock::EngineLock;
+pub use lock::{EngineLock, Wait};
 
 use crate::engine::call::Call;
 use crate::engine::config::Config;

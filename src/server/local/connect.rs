@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::engine::call::{Control, Message};
 use crate::engine::outcome::Outcome;
@@ -15,8 +15,8 @@ use crate::server::local::frame::Channel;
 use crate::server::local::launch::{LaunchError, launch};
 use crate::server::local::{Hello, Place, Reply, Welcome, version};
 
-/// How long engines may vanish under our hands before we give up.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How many engines may vanish under our hands before we give up.
+const MOST_VANISHED: u32 = 20;
 
 /// What to do when no engine runs.
 pub enum Start<'a> {
@@ -81,7 +81,7 @@ impl Client {
                 }),
             };
         };
-        let begun = Instant::now();
+        let mut vanished = 0;
         loop {
             if let Attempt::Welcome(client) = Self::attempt(place, notice)? {
                 return Ok(client);
@@ -97,17 +97,19 @@ impl Client {
                 )),
                 None => notice("waiting for another engine to finish its work"),
             });
-            if begun.elapsed() > PATIENCE {
-                launched?;
-                return Err(ConnectError::EngineDied);
-            }
             match launched {
                 Ok(()) => {}
-                Err(LaunchError::Died) => std::thread::sleep(Duration::from_millis(100)),
+                Err(LaunchError::Died) if vanished < MOST_VANISHED => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
                 Err(error) => return Err(error.into()),
             }
             if let Attempt::Welcome(client) = Self::attempt(place, notice)? {
                 return Ok(client);
+            }
+            vanished += 1;
+            if vanished > MOST_VANISHED {
+                return Err(ConnectError::EngineDied);
             }
         }
     }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::engine::Engine;
 use crate::engine::call::{Call, Control, Message, Peer};
@@ -30,7 +32,7 @@ pub struct Serve {
     pub version: String,
 }
 
-/// Serves until the engine is idle for its configured time, is told to end, or a caller of another version came; then waits
+/// Serves until the engine is idle for its configured time, is told to end (SIGTERM is one way), or a caller of another version came; then waits
 /// for the work under way and returns. The socket is removed first, while the engine still holds its lock.
 ///
 /// # Errors
@@ -53,6 +55,16 @@ pub fn serve(serve: Serve, listener: UnixListener) -> io::Result<()> {
     std::thread::Builder::new()
         .name("accept".to_owned())
         .spawn(move || accept(&accepting, &listener))?;
+    let ending = Arc::clone(&server);
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                tracing::info!("leaving: signal {signal}");
+                ending.shutdown();
+            }
+        })?;
     server.wait_until_leaving();
     if let Err(error) = std::fs::remove_file(server.serve.place.socket()) {
         tracing::warn!(%error, "the socket could not be removed");
