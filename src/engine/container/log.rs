@@ -323,7 +323,7 @@ mod tests {
         assert!(!reopened.wait(end, Duration::from_mins(1)));
     }
 
-    fn fs_blocks(path: &Path) -> u64 {
+    fn bytes_on_disk(path: &Path) -> u64 {
         use std::os::unix::fs::MetadataExt;
         std::fs::metadata(path).unwrap().blocks() * 512
     }
@@ -340,8 +340,7 @@ mod tests {
         let kept = all(&log, (0, 0));
         assert!(kept.len() as u64 <= MOST && kept.len() as u64 > MOST / 2);
         assert_eq!(kept.last(), Some(&((pieces - 1) as u8)));
-        let on_disk = std::fs::metadata(&path).unwrap().blocks() * 512;
-        assert!(on_disk <= MOST + (1 << 20));
+        assert!(bytes_on_disk(&path) <= MOST + (1 << 20));
         assert_eq!(all(&Log::open(&path).unwrap(), (0, 0)), kept);
     }
 
