@@ -97,8 +97,13 @@ fn skopeo_and_umoci_accept_the_oci_layout() {
 #[test]
 fn podman_loads_and_runs_it() {
     let scene = built();
-    let root = scene.path("podman").display().to_string();
-    let runroot = scene.path("podman-run").display().to_string();
+    // podman takes no run root of more than 50 characters.
+    let folder = tempfile::Builder::new()
+        .prefix("silt-podman-")
+        .tempdir_in("/var/tmp")
+        .unwrap();
+    let root = folder.path().join("root").display().to_string();
+    let runroot = folder.path().join("run").display().to_string();
     let podman = |arguments: &[&str]| {
         let options = [
             "--root",
