@@ -111,8 +111,30 @@ impl<'a> SmallDisk<'a> {
     }
 }
 
+impl SmallDisk<'_> {
+    /// What a failed step wrote is given up soon after its command says that it failed.
+    fn has_room_again(&self) {
+        let free = || {
+            let disk = nix::sys::statvfs::statvfs(self.0).unwrap();
+            disk.blocks_available() * disk.fragment_size()
+        };
+        assert!(
+            wait_until(Duration::from_secs(20), || free() > 30_000_000),
+            "{} bytes free",
+            free()
+        );
+    }
+}
+
 impl Drop for SmallDisk<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The test failed before it stopped the engine that has files open here.
+            let store = self.0.join("store");
+            run(std::process::Command::new(silt())
+                .env("SILT_STORE", store)
+                .args(["engine", "stop"]));
+        }
         let unmounted = run(std::process::Command::new("umount").arg(self.0));
         assert!(std::thread::panicking() || unmounted.status == 0, "{unmounted}");
     }
@@ -138,6 +160,7 @@ fn the_disk_is_full() {
     assert!(failed.status == 1 || failed.status == 125, "{failed}");
     assert!(failed.stderr.to_lowercase().contains("no space"), "{failed}");
 
+    disk.has_room_again();
     // Enough was given back to go on, also for an engine that opens the store anew.
     assert_eq!(
         silt(&["run", "--rm", "earlier", "cat", "/made"]).ok().stdout,
@@ -161,6 +184,7 @@ fn the_disk_is_full() {
     let failed = silt(&["build", "-t", "big", small.to_str().unwrap()]);
     assert!(failed.status == 1 || failed.status == 125, "{failed}");
     assert!(failed.stderr.to_lowercase().contains("no space"), "{failed}");
+    disk.has_room_again();
     assert_eq!(
         silt(&["run", "--rm", "earlier", "cat", "/made"]).ok().stdout,
         "made\n"
@@ -187,6 +211,7 @@ fn containers_fill_the_disk() {
     let noise = "head -c 600000000 /dev/urandom > /noise; exit 0";
     silt(&["run", "--name", "large", "debian", "sh", "-c", noise]).fails(125, &["no space"]);
     silt(&["rm", "large"]).ok();
+    disk.has_room_again();
 
     let noise = "exec base64 /dev/urandom";
     silt(&["run", "-d", "--name", "loud", "debian", "sh", "-c", noise]).ok();
