@@ -213,6 +213,13 @@ fn containers_fill_the_disk() {
     silt(&["rm", "large"]).ok();
     disk.has_room_again();
 
+    // Less than the most that a log keeps.
+    let stat = nix::sys::statvfs::statvfs(&folder).unwrap();
+    let free = stat.blocks_available() * stat.fragment_size();
+    let ballast = fs::File::create(folder.join("ballast")).unwrap();
+    let taken = free.saturating_sub(100 << 20).max(1) as i64;
+    nix::fcntl::posix_fallocate(&ballast, 0, taken).unwrap();
+    drop(ballast);
     let noise = "exec base64 /dev/urandom";
     silt(&["run", "-d", "--name", "loud", "debian", "sh", "-c", noise]).ok();
     let full = wait_until(Duration::from_mins(1), || {

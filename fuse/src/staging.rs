@@ -12,12 +12,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 /// A file keeps this much of its dirty data in memory; what it writes beyond goes to disk even when memory is left for others.
 const FILE_MEMORY: u64 = 1 << 20;
 /// Ranges of the staging file start at multiples of this, so that each can be given back to the disk.
 const ALIGNMENT: u64 = 4096;
+/// Staging leaves this much of its disk free, or an eighth of a small disk: the store beside it has to open, record and forget.
+const RESERVE: u64 = 48 << 20;
+/// How much is taken between two looks at what is free.
+const STRIDE: u64 = 1 << 20;
 
 /// The session's staging room.
 #[derive(Debug)]
@@ -36,6 +41,24 @@ struct Memory {
 struct Disk {
     file: File,
     end: AtomicU64,
+    /// Where `end` was when there was space, plus a stride.
+    look: AtomicU64,
+}
+
+impl Disk {
+    /// Refuses what would take the disk's last space.
+    fn check_space(&self, end: u64) -> io::Result<()> {
+        if end < self.look.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let stat = nix::sys::statvfs::fstatvfs(&self.file)?;
+        let unit = stat.fragment_size();
+        if stat.blocks_available() * unit < RESERVE.min(stat.blocks() * unit / 8) {
+            return Err(Errno::ENOSPC.into());
+        }
+        self.look.store(end + STRIDE, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 /// Bytes in memory, counted while they live: what is allocated for them, not their number.
@@ -65,6 +88,7 @@ impl Staging {
             disk: Arc::new(Disk {
                 file: tempfile::tempfile_in(dir)?,
                 end: AtomicU64::new(0),
+                look: AtomicU64::new(0),
             }),
         })
     }
@@ -124,6 +148,8 @@ impl Staging {
     pub(crate) fn range(&self, data: &[u8]) -> io::Result<Range> {
         let len = data.len() as u64;
         let taken = len.next_multiple_of(ALIGNMENT);
+        self.disk
+            .check_space(self.disk.end.load(Ordering::Relaxed) + taken)?;
         let offset = self.disk.end.fetch_add(taken, Ordering::Relaxed);
         let range = Range {
             disk: Arc::clone(&self.disk),
@@ -139,6 +165,7 @@ impl Staging {
         let end = range.offset + range.len;
         let taken = end.next_multiple_of(ALIGNMENT);
         let grown = (end + data.len() as u64).next_multiple_of(ALIGNMENT);
+        self.disk.check_space(grown)?;
         if self
             .disk
             .end
@@ -191,9 +218,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.memory
-            .used
-            .fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        self.memory.used.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 
@@ -266,6 +291,10 @@ mod tests {
         assert_eq!(staging.memory_used(), 80);
         drop(tail);
         assert_eq!((staging.memory_used(), first.len()), (30, 30));
+        let mut grown = staging.block(0, &[1; 30]).unwrap();
+        assert!(staging.extend_block(30, &mut grown, &[2; 1]));
+        drop((first, grown));
+        assert_eq!(staging.memory_used(), 0, "room to grow is given back, too");
     }
 
     #[test]

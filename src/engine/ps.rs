@@ -43,13 +43,17 @@ impl Engine {
             fresh: [true; 2],
         };
         let log = container.log();
+        let end = if request.follow { u64::MAX } else { log.end() };
         let (mut offset, mut skip) = match request.tail {
             Some(lines) => log.tail(lines).map_err(failed)?,
             None => (0, 0),
         };
         loop {
-            while let Some((mut piece, next)) = log.piece(offset).map_err(failed)? {
-                piece.bytes.drain(..skip);
+            while offset < end
+                && let Some((mut piece, next)) = log.piece(offset).map_err(failed)?
+            {
+                // The piece to skip in may have been dropped for newer ones.
+                piece.bytes.drain(..skip.min(piece.bytes.len()));
                 (offset, skip) = (next, 0);
                 if copier.write(&piece).is_err() {
                     // The reader has seen enough: `silt logs x | head`.

@@ -226,11 +226,19 @@ impl Log {
         state.len > offset || !state.closed
     }
 
+    /// Where the next piece will be: who reads up to here does not chase a container that writes faster.
+    pub(crate) fn end(&self) -> u64 {
+        self.state().len
+    }
+
     /// The offset of the piece and the number of bytes in it to skip, so that the last `lines` lines remain.
     pub(crate) fn tail(&self, lines: usize) -> io::Result<(u64, usize)> {
         let mut offset = self.state().start;
+        let end = self.end();
         let mut starts = std::collections::VecDeque::from([(offset, 0)]);
-        while let Some((piece, next)) = self.piece(offset)? {
+        while offset < end
+            && let Some((piece, next)) = self.piece(offset)?
+        {
             for (at, _) in piece.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
                 starts.push_back(if at + 1 == piece.bytes.len() {
                     (next, 0)
